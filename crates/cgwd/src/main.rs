@@ -1,0 +1,2 @@
+//! Placeholder until the walking skeleton stands.
+fn main() {}
