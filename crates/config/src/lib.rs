@@ -1,1 +1,24 @@
-//! Placeholder until the walking skeleton stands.
+//! Turns the TOML file and AWS's downloads into validated values, and says what is wrong as a person would.
+//!
+//! Two steps: text to a tree that remembers where each value stood, then tree to [`Config`], whose types hold
+//! only what can be run. Every message names the file, the line, the cause and the remedy. This crate never
+//! starts anything, never talks to AWS, and knows no core's types: `cgwd` translates. The limits are AWS's
+//! (EC2 API, *Tunnel options for your Site-to-Site VPN connection*); keys never appear in a message.
+#![forbid(unsafe_code)]
+
+mod algorithms;
+mod diagnostic;
+mod files;
+pub mod import;
+mod key;
+mod values;
+
+pub use algorithms::{DhGroup, EncryptionAlgorithm, IntegrityAlgorithm};
+pub use diagnostic::{Diagnostic, Label, Report, Severity};
+pub use files::{Loaded, load, mode_warning, parse};
+pub use key::{InvalidKey, KeyError, KeySource, MAX_KEY_CHARS, MIN_KEY_CHARS, check_key};
+pub use values::{
+    Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Host, Identity,
+    Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Probe, RekeyWindow, Routes, Routing, Startup,
+    Tunnel,
+};
