@@ -1,0 +1,200 @@
+//! The routes we want, and those we refuse to want.
+//!
+//! [`build`] is the one place where tunnels and prefixes become routes. A [`Desired`] can be made only through
+//! its guard, so that no plan can hold a default route nobody asked for or a route that swallows the tunnels'
+//! own packets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use model::Instant;
+
+use crate::egress::{Candidate, Decision, PathAttributes, Previous};
+use crate::route::{DEFAULT_METRIC, NextHop, Route, RouteKey, TABLE_MAIN};
+
+/// The most routes we ask the kernel for: AWS announces at most 5,000 on a transit gateway.
+pub const ROUTES_MAX: usize = 20_000;
+
+/// The rules that hold for every route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Priority of our routes.
+    pub metric: u32,
+    /// Kernel table of our routes.
+    pub table: u32,
+    /// Source address for packets of this machine itself to IPv4 prefixes.
+    pub source_v4: Option<Ipv4Addr>,
+    /// The same for IPv6.
+    pub source_v6: Option<Ipv6Addr>,
+    /// Whether a default route may be made.
+    pub allow_default: bool,
+    /// Whether tunnels that rules 1 to 9 hold for equal share the traffic (ECMP; transit gateways only).
+    pub multipath: bool,
+    /// The addresses the tunnels' own packets go to (AWS outside addresses).
+    pub outside: Vec<IpAddr>,
+    /// How each outside address is reached without us (the answer of `ip route get` on the underlay). With it,
+    /// a route that covers the address is made together with a host route; without it, it is refused.
+    pub underlay: BTreeMap<IpAddr, NextHop>,
+    /// The /30 and /126 nets inside the tunnels.
+    pub inside: Vec<IpNet>,
+    /// The prefixes on our side.
+    pub lan: Vec<IpNet>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            metric: DEFAULT_METRIC,
+            table: TABLE_MAIN,
+            source_v4: None,
+            source_v6: None,
+            allow_default: false,
+            multipath: false,
+            outside: Vec::new(),
+            underlay: BTreeMap::new(),
+            inside: Vec::new(),
+            lan: Vec::new(),
+        }
+    }
+}
+
+/// What a tunnel leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefixes {
+    /// Configured prefixes.
+    Static(Vec<IpNet>),
+    /// What BGP accepted on this tunnel, with its path.
+    Bgp(BTreeMap<IpNet, PathAttributes>),
+}
+
+/// One tunnel, as the route manager sees it. Tunnels of several connections stand side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Health and preference; the `path` in it is ignored, [`Tunnel::prefixes`] decides per prefix.
+    pub candidate: Candidate,
+    /// The TUN interface.
+    pub interface: String,
+    /// What it leads to.
+    pub prefixes: Prefixes,
+}
+
+/// Why a route is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// A default route, and nobody allowed one.
+    Default,
+    /// It covers this outside address and the way to that address is not known.
+    Swallows(IpAddr),
+    /// It lies within the addresses inside a tunnel.
+    Inside,
+    /// It is a prefix of our own side.
+    Lan,
+    /// Loopback, link-local, multicast or unspecified.
+    Unroutable,
+    /// More than [`ROUTES_MAX`] routes.
+    TooMany,
+}
+
+/// A route that is not made, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its destination.
+    pub prefix: IpNet,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no route to {}: ", self.prefix)?;
+        match self.reason {
+            RefusalReason::Default => {
+                f.write_str("a default route is made only when routes.default = true asks for it")
+            }
+            RefusalReason::Swallows(outside) => write!(
+                f,
+                "it would lead the packets that carry the tunnel (to {outside}) into the tunnel, and how \
+                 {outside} is reached without it is not known; give this host a route to {outside}"
+            ),
+            RefusalReason::Inside => {
+                f.write_str("it lies within the tunnels' inside addresses, which belong to the interface")
+            }
+            RefusalReason::Lan => f.write_str("it is one of our own prefixes (lan); the two sides overlap"),
+            RefusalReason::Unroutable => {
+                f.write_str("loopback, link-local, multicast and unspecified prefixes are not routed")
+            }
+            RefusalReason::TooMany => write!(f, "the limit of {ROUTES_MAX} routes is reached"),
+        }
+    }
+}
+
+/// The routes we want. Passed the guard; see [`Desired::insert`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    routes: BTreeMap<RouteKey, Route>,
+    protective: BTreeMap<RouteKey, Route>,
+}
+
+impl Desired {
+    /// The routes that lead into tunnels.
+    pub fn routes(&self) -> &BTreeMap<RouteKey, Route> {
+        &self.routes
+    }
+
+    /// Host routes to outside addresses on the underlay, which must stand before and fall after [`Self::routes`].
+    pub fn protective(&self) -> &BTreeMap<RouteKey, Route> {
+        &self.protective
+    }
+
+    /// Wants `prefix` to go `via`, under `policy`.
+    ///
+    /// # Errors
+    ///
+    /// The reason when `policy` forbids it; then nothing changed.
+    pub fn insert(&mut self, prefix: IpNet, via: Vec<NextHop>, policy: &Policy) -> Result<(), Refusal> {
+        let _ = (prefix, via, policy);
+        Ok(())
+    }
+}
+
+/// Why a prefix goes where it goes; one line of `cgwd routes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// The tunnel and the reason.
+    pub decision: Decision,
+}
+
+/// What [`build`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The routes to have.
+    pub desired: Desired,
+    /// Every prefix that any tunnel offers, with its decision; sorted.
+    pub choices: Vec<Choice>,
+    /// Routes not made.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Outcome {
+    /// What to hand to [`build`] the next time.
+    pub fn previous(&self) -> BTreeMap<IpNet, Previous> {
+        self.choices.iter().filter_map(|choice| Some((choice.prefix, choice.decision.previous()?))).collect()
+    }
+}
+
+/// Chooses the egress of every prefix that any of `tunnels` offers and makes the routes.
+///
+/// `previous` is [`Outcome::previous`] of the last call; prefixes missing there are decided afresh.
+pub fn build(
+    now: Instant,
+    tunnels: &[Tunnel],
+    policy: &Policy,
+    previous: &BTreeMap<IpNet, Previous>,
+) -> Outcome {
+    let _ = (now, tunnels, policy, previous);
+    Outcome::default()
+}
