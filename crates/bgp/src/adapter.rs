@@ -1,0 +1,1 @@
+//! The only file that knows the codec and state machine crates.

@@ -1,0 +1,1 @@
+//! The routes received from the neighbour (Adj-RIB-In) and what policy makes of them.
