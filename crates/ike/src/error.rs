@@ -1,0 +1,220 @@
+//! Why an attempt failed, and why a datagram was dropped.
+//!
+//! A [`Failure`] says what went wrong between the two configurations or with the peer, and what to do about
+//! it; a [`DropReason`] says why a datagram changed nothing. Text exists only in `Display`.
+
+use std::fmt;
+
+use crate::config::Identity;
+use crate::wire::{self, DhGroup, NotifyType, PayloadType};
+
+/// What an attempt was doing when it failed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Stage {
+    /// IKE_SA_INIT (UDP 500).
+    SaInit,
+    /// IKE_AUTH (UDP 4500 when a NAT was found or claimed).
+    Auth,
+    /// CREATE_CHILD_SA for a child SA.
+    Child,
+    /// CREATE_CHILD_SA for an IKE SA.
+    IkeRekey,
+    /// INFORMATIONAL: liveness or delete.
+    Informational,
+}
+
+impl Stage {
+    /// The exchange's name in RFC 7296.
+    pub const fn exchange(self) -> &'static str {
+        match self {
+            Self::SaInit => "IKE_SA_INIT",
+            Self::Auth => "IKE_AUTH",
+            Self::Child | Self::IkeRekey => "CREATE_CHILD_SA",
+            Self::Informational => "INFORMATIONAL",
+        }
+    }
+}
+
+/// Why there is no tunnel, in terms an operator can act on.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Failure {
+    /// AUTHENTICATION_FAILED, sent by the peer (`by_peer`) or found by us.
+    #[error("AUTHENTICATION_FAILED: {}: the pre-shared keys or the identities differ; compare the key (whitespace?) and the local and remote identity with the peer's configuration",
+        if *.by_peer { "the peer refuses our authentication" } else { "the peer's authentication does not verify" })]
+    AuthenticationFailed {
+        /// Who refused.
+        by_peer: bool,
+    },
+    /// NO_PROPOSAL_CHOSEN: no common algorithms.
+    #[error("NO_PROPOSAL_CHOSEN in {}: no common algorithms; offered: {offered}; allow one of these on the other side, or offer what it allows", .stage.exchange())]
+    NoProposalChosen {
+        /// The exchange that failed.
+        stage: Stage,
+        /// The offer, in text: ours, or the peer's when we refused it.
+        offered: String,
+        /// Whether the peer refused our offer, or we the peer's.
+        by_peer: bool,
+    },
+    /// INVALID_KE_PAYLOAD that leads nowhere: a group we do not allow, or asked for again and again.
+    #[error("INVALID_KE_PAYLOAD in {}: the peer wants {wanted}, which the configuration does not allow or which did not satisfy it; allow that group here or another one there", .stage.exchange())]
+    InvalidKe {
+        /// The exchange that failed.
+        stage: Stage,
+        /// The group the peer asked for.
+        wanted: DhGroup,
+    },
+    /// TS_UNACCEPTABLE: the traffic selectors have nothing in common.
+    #[error(
+        "TS_UNACCEPTABLE: the traffic selectors have nothing in common ({offered}); make ours the mirror image of the peer's (AWS: local and remote network CIDR of the connection)"
+    )]
+    TsUnacceptable {
+        /// The offer, in text, initiator's then responder's.
+        offered: String,
+        /// Whether the peer refused our offer, or we the peer's.
+        by_peer: bool,
+    },
+    /// Nobody answers.
+    #[error("no answer to {}: {}", .stage.exchange(), if *.stage == Stage::SaInit {
+        "UDP 500 is blocked, the address is wrong, or the peer does not know our public address"
+    } else {
+        "UDP 4500 is blocked, or the peer discards what it gets there"
+    })]
+    NoAnswer {
+        /// Where it stopped.
+        stage: Stage,
+    },
+    /// The peer speaks only another major version.
+    #[error("the peer does not speak IKEv2 (INVALID_MAJOR_VERSION or IKEv1 messages); enable IKEv2 there")]
+    UnsupportedVersion,
+    /// The peer proved another identity than the configured one.
+    #[error("the peer calls itself {got}, the configuration expects {expected}")]
+    PeerIdentityMismatch {
+        /// The configured identity.
+        expected: Identity,
+        /// The identity in the peer's ID payload.
+        got: Identity,
+    },
+    /// The peer insists on a payload we do not know, or refuses one of ours.
+    #[error("UNSUPPORTED_CRITICAL_PAYLOAD: payload {0} is critical for one side and unknown to the other")]
+    UnsupportedCritical(PayloadType),
+    /// The peer's message is not one that RFC 7296 allows here.
+    #[error("the peer's {} message is invalid: {what}", .stage.exchange())]
+    ProtocolViolation {
+        /// The exchange.
+        stage: Stage,
+        /// What was missing or wrong.
+        what: &'static str,
+    },
+    /// Any other error notification.
+    #[error("the peer answers {0}")]
+    PeerNotify(NotifyType),
+    /// The peer demanded more cookies or key exchanges than is sane.
+    #[error("the peer keeps asking for the first message in another form and never goes on")]
+    NegotiationLoop,
+    /// The configuration cannot be used.
+    #[error("the configuration offers no usable algorithms ({0})")]
+    Unusable(&'static str),
+}
+
+impl Failure {
+    /// The RFC's name of the notification behind this, if there is one.
+    pub fn notify(&self) -> Option<NotifyType> {
+        Some(match self {
+            Self::AuthenticationFailed { .. } | Self::PeerIdentityMismatch { .. } => {
+                NotifyType::AUTHENTICATION_FAILED
+            }
+            Self::NoProposalChosen { .. } => NotifyType::NO_PROPOSAL_CHOSEN,
+            Self::InvalidKe { .. } => NotifyType::INVALID_KE_PAYLOAD,
+            Self::TsUnacceptable { .. } => NotifyType::TS_UNACCEPTABLE,
+            Self::UnsupportedVersion => NotifyType::INVALID_MAJOR_VERSION,
+            Self::UnsupportedCritical(_) => NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD,
+            Self::PeerNotify(kind) => *kind,
+            Self::NoAnswer { .. }
+            | Self::ProtocolViolation { .. }
+            | Self::NegotiationLoop
+            | Self::Unusable(_) => return None,
+        })
+    }
+}
+
+/// Why a datagram changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DropReason {
+    /// Not a well-formed IKE message.
+    Malformed(wire::Error),
+    /// Another major version (RFC 7296 §2.5).
+    Version(u8),
+    /// From an address that is not the peer's.
+    UnknownPeer,
+    /// No IKE SA with these SPIs.
+    UnknownSpi,
+    /// A message ID outside the window (RFC 7296 §2.3).
+    MessageId,
+    /// The initiator or response flag contradicts the IKE SA.
+    Flags,
+    /// The integrity check failed.
+    Forged,
+    /// An exchange type that has no place in this state.
+    Unexpected,
+    /// Too many half-open IKE SAs, or answers to strangers.
+    Limit,
+    /// An unprotected message where only protected ones count.
+    Unprotected,
+    /// The endpoint is closed by command.
+    Closed,
+}
+
+impl DropReason {
+    /// Index into a table of counters; below [`DropReason::KINDS`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Malformed(_) => 0,
+            Self::Version(_) => 1,
+            Self::UnknownPeer => 2,
+            Self::UnknownSpi => 3,
+            Self::MessageId => 4,
+            Self::Flags => 5,
+            Self::Forged => 6,
+            Self::Unexpected => 7,
+            Self::Limit => 8,
+            Self::Unprotected => 9,
+            Self::Closed => 10,
+        }
+    }
+
+    /// Number of kinds.
+    pub const KINDS: usize = 11;
+
+    /// Short names by index, for metrics.
+    pub const NAMES: [&'static str; Self::KINDS] = [
+        "malformed",
+        "version",
+        "unknown_peer",
+        "unknown_spi",
+        "message_id",
+        "flags",
+        "forged",
+        "unexpected",
+        "limit",
+        "unprotected",
+        "closed",
+    ];
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "malformed: {error}"),
+            Self::Version(major) => write!(f, "IKE major version {major}"),
+            Self::UnknownPeer => f.write_str("not from the configured peer"),
+            Self::UnknownSpi => f.write_str("no IKE SA with these SPIs"),
+            Self::MessageId => f.write_str("message ID outside the window"),
+            Self::Flags => f.write_str("flags contradict the IKE SA"),
+            Self::Forged => f.write_str("integrity check failed"),
+            Self::Unexpected => f.write_str("exchange not possible in this state"),
+            Self::Limit => f.write_str("limit for unauthenticated peers reached"),
+            Self::Unprotected => f.write_str("unprotected where only protected messages count"),
+            Self::Closed => f.write_str("closed by command"),
+        }
+    }
+}

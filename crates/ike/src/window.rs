@@ -1,0 +1,218 @@
+//! Message IDs and repetitions: one request of ours outstanding, one request of the peer at a time.
+//!
+//! Keeps the bytes that must be identical when sent again and says where a message ID stands; decides
+//! nothing about contents. RFC 7296 §2.1 (only the requester repeats; a repeated request gets the identical
+//! answer), §2.2 (IDs count from zero in each direction), §2.3 (window size, here always 1).
+
+use model::Instant;
+
+use crate::config::Retransmit;
+
+/// Message IDs never wrap (RFC 7296 §2.2); an IKE SA that gets this far is rekeyed.
+pub(crate) const MESSAGE_ID_REKEY: u32 = 0x8000_0000;
+
+/// Our requests.
+#[derive(Debug)]
+pub(crate) struct RequestWindow<T> {
+    next: u32,
+    outstanding: Option<Outstanding<T>>,
+}
+
+/// A request of ours that has no answer yet.
+#[derive(Debug)]
+pub(crate) struct Outstanding<T> {
+    /// Its message ID.
+    pub(crate) id: u32,
+    /// The datagram, sent again unchanged.
+    pub(crate) datagram: Vec<u8>,
+    /// What it is about.
+    pub(crate) task: T,
+    repeated: u32,
+    due: Instant,
+}
+
+/// What the clock asks of an outstanding request.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Tick {
+    /// Nothing yet.
+    Wait,
+    /// Send the datagram again, for the `n`-th time.
+    Repeat { n: u32, datagram: Vec<u8> },
+    /// Every repetition went unanswered.
+    Exhausted,
+}
+
+impl<T> RequestWindow<T> {
+    /// A window whose first request gets the ID `next`.
+    pub(crate) const fn new(next: u32) -> Self {
+        Self { next, outstanding: None }
+    }
+
+    /// The ID of the next request, if one may be sent now.
+    pub(crate) fn free(&self) -> Option<u32> {
+        self.outstanding.is_none().then_some(self.next)
+    }
+
+    /// The ID the next request will have, free or not.
+    pub(crate) const fn next_id(&self) -> u32 {
+        self.next
+    }
+
+    /// Records that `datagram` with the ID of [`RequestWindow::free`] goes out now.
+    pub(crate) fn sent(&mut self, now: Instant, schedule: &Retransmit, datagram: Vec<u8>, task: T) {
+        let id = self.next;
+        self.next = self.next.saturating_add(1);
+        self.outstanding = Some(Outstanding { id, datagram, task, repeated: 0, due: now + schedule.wait(0) });
+    }
+
+    /// Whether `id` is the answer we wait for.
+    pub(crate) fn answers(&self, id: u32) -> bool {
+        self.outstanding.as_ref().is_some_and(|outstanding| outstanding.id == id)
+    }
+
+    /// The request under way.
+    pub(crate) fn outstanding(&self) -> Option<&T> {
+        self.outstanding.as_ref().map(|outstanding| &outstanding.task)
+    }
+
+    /// The request under way.
+    pub(crate) fn outstanding_mut(&mut self) -> Option<&mut T> {
+        self.outstanding.as_mut().map(|outstanding| &mut outstanding.task)
+    }
+
+    /// Ends the wait: the answer came, or it no longer matters.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.outstanding.take().map(|outstanding| outstanding.task)
+    }
+
+    /// When the clock matters next.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.outstanding.as_ref().map(|outstanding| outstanding.due)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, now: Instant, schedule: &Retransmit) -> Tick {
+        let Some(outstanding) = &mut self.outstanding else { return Tick::Wait };
+        if now < outstanding.due {
+            return Tick::Wait;
+        }
+        if outstanding.repeated >= schedule.tries {
+            return Tick::Exhausted;
+        }
+        outstanding.repeated += 1;
+        outstanding.due = now + schedule.wait(outstanding.repeated);
+        Tick::Repeat { n: outstanding.repeated, datagram: outstanding.datagram.clone() }
+    }
+
+    /// Sends the outstanding request again at once, without counting it: the path just changed.
+    pub(crate) fn datagram(&self) -> Option<&[u8]> {
+        self.outstanding.as_ref().map(|outstanding| outstanding.datagram.as_slice())
+    }
+}
+
+/// The peer's requests.
+#[derive(Debug)]
+pub(crate) struct ResponseWindow {
+    expected: u32,
+    last: Option<Answered>,
+}
+
+/// The last request we answered, kept to answer it again.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    /// The request, octet by octet.
+    pub(crate) request: Vec<u8>,
+    /// The answer, octet by octet.
+    pub(crate) response: Vec<u8>,
+    id: u32,
+}
+
+/// Where a request's message ID stands.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Position<'a> {
+    /// The next one: process it.
+    Fresh,
+    /// The very request that was answered last: send this again.
+    Repeat(&'a [u8]),
+    /// Neither.
+    Outside,
+}
+
+impl ResponseWindow {
+    /// A window that expects `expected` first.
+    pub(crate) const fn new(expected: u32) -> Self {
+        Self { expected, last: None }
+    }
+
+    /// Judges a request, changing nothing. A repeat must be identical to the request it repeats: no octet of
+    /// it is processed again, so it needs no second integrity check.
+    pub(crate) fn position(&self, id: u32, datagram: &[u8]) -> Position<'_> {
+        match &self.last {
+            Some(last) if last.id == id && last.request == datagram => Position::Repeat(&last.response),
+            _ if id == self.expected && id < u32::MAX => Position::Fresh,
+            _ => Position::Outside,
+        }
+    }
+
+    /// The ID that is processed next.
+    pub(crate) const fn expected(&self) -> u32 {
+        self.expected
+    }
+
+    /// Records the answer to the request with the expected ID.
+    pub(crate) fn answered(&mut self, request: Vec<u8>, response: Vec<u8>) {
+        self.last = Some(Answered { request, response, id: self.expected });
+        self.expected = self.expected.saturating_add(1);
+    }
+
+    /// What is left to say when the IKE SA is gone.
+    pub(crate) fn into_last(self) -> Option<Answered> {
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_repeated_unchanged_and_given_up_in_bounded_time() {
+        let schedule = Retransmit::default();
+        let mut window = RequestWindow::new(7);
+        let start = Instant::from_secs(100);
+        window.sent(start, &schedule, vec![1, 2, 3], "task");
+        assert_eq!(window.free(), None);
+        assert!(window.answers(7) && !window.answers(8));
+        let mut repeats = 0;
+        loop {
+            let due = window.due().unwrap();
+            match window.tick(due, &schedule) {
+                Tick::Repeat { n, datagram } => {
+                    repeats += 1;
+                    assert_eq!((n, datagram), (repeats, vec![1, 2, 3]));
+                }
+                Tick::Exhausted => {
+                    assert_eq!(due - start, schedule.total());
+                    break;
+                }
+                Tick::Wait => panic!("due but waiting"),
+            }
+        }
+        assert_eq!(repeats, schedule.tries);
+        assert_eq!(window.take(), Some("task"));
+        assert_eq!(window.free(), Some(8));
+    }
+
+    #[test]
+    fn only_the_last_request_is_answered_again_and_only_if_identical() {
+        let mut window = ResponseWindow::new(0);
+        assert_eq!(window.position(0, b"a"), Position::Fresh);
+        assert_eq!(window.position(1, b"a"), Position::Outside);
+        window.answered(b"a".to_vec(), b"A".to_vec());
+        assert_eq!(window.position(0, b"a"), Position::Repeat(b"A"));
+        assert_eq!(window.position(0, b"b"), Position::Outside);
+        assert_eq!(window.position(1, b"b"), Position::Fresh);
+        window.answered(b"b".to_vec(), b"B".to_vec());
+        assert_eq!(window.position(0, b"a"), Position::Outside);
+    }
+}
