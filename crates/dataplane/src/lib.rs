@@ -1,1 +1,19 @@
-//! Placeholder until the walking skeleton stands.
+//! The data plane: one [`Tunnel`] is a TUN interface, a connected UDP socket (or a raw ESP socket), and two worker
+//! threads between them, TUN to wire and wire to TUN.
+//!
+//! Each worker runs a batch to completion: read, check (RFC 4301 §5), seal or open (RFC 4303), write. It never
+//! negotiates, never decides a route, knows no configuration file, allocates nothing and logs nothing per packet.
+//! What it cannot handle (IKE, probe replies, exhausted counters) goes up as an [`Event`].
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod event;
+mod stats;
+mod tunnel;
+
+pub use config::{Child, OffloadSwitches, ProbeAddresses, TunnelConfig};
+pub use error::{Error, InjectError};
+pub use event::Event;
+pub use stats::{Calls, ChildStats, Drops, OffloadState, OffloadStates, Stats, Traffic};
+pub use tunnel::Tunnel;
