@@ -1,0 +1,237 @@
+//! `cgwd` as a user runs it: its command line, its daemon, its control socket. Nothing of it is linked in.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::netns::{self, Namespace};
+use crate::process::{Process, Spawn};
+use crate::topology::{Side, Topology};
+use crate::traffic::binary;
+use crate::wait;
+
+/// One `cgwd` in the gateway's namespace.
+#[derive(Debug)]
+pub struct Gateway<'t> {
+    namespace: &'t Namespace,
+    directory: PathBuf,
+    process: Option<Process>,
+}
+
+impl<'t> Gateway<'t> {
+    /// A gateway that has no configuration yet.
+    ///
+    /// # Errors
+    /// When its directory cannot be made.
+    pub fn new(topology: &'t Topology) -> Result<Self> {
+        let directory = topology.scratch().join("cgwd");
+        std::fs::create_dir_all(&directory)?;
+        Ok(Self { namespace: &topology.gw, directory, process: None })
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("cgwd.toml")
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("control.sock")
+    }
+
+    /// Runs one `cgwd` command in the gateway's namespace, with `--socket` where the command takes it.
+    ///
+    /// # Errors
+    /// When the program cannot be started; a non-zero status is in the output.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.namespace.command(binary("cgwd")?);
+        command.env("CGWD_SOCKET", self.socket()).args(arguments);
+        command.output().with_context(|| format!("cannot run cgwd {arguments:?}"))
+    }
+
+    /// `cgwd import` of an AWS file; returns what it said on standard error.
+    ///
+    /// # Errors
+    /// When the import is refused.
+    pub fn import(&self, input: &Path, arguments: &[&str]) -> Result<String> {
+        let (config, input) = (self.config().display().to_string(), input.display().to_string());
+        let mut all = vec!["import"];
+        all.extend(arguments);
+        all.extend(["--output", &config, &input]);
+        let _ = std::fs::remove_file(self.config());
+        let output = self.cli(&all)?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            bail!("cgwd import failed ({}): {stderr}", output.status);
+        }
+        Ok(stderr)
+    }
+
+    /// Changes the configuration file by hand, as an operator would.
+    ///
+    /// # Errors
+    /// When it does not hold `from`, or cannot be written.
+    pub fn edit(&self, from: &str, to: &str) -> Result<()> {
+        let text = std::fs::read_to_string(self.config())?;
+        if !text.contains(from) {
+            bail!("the configuration does not hold {from:?}:\n{text}");
+        }
+        Ok(std::fs::write(self.config(), text.replace(from, to))?)
+    }
+
+    /// Starts the daemon and waits for its control socket.
+    ///
+    /// # Errors
+    /// When it ends at once.
+    pub fn start(&mut self) -> Result<()> {
+        let [config, socket] = [self.config(), self.socket()].map(|path| path.display().to_string());
+        let command =
+            [&binary("cgwd")?.display().to_string(), "run", "--config", &config, "--socket", &socket];
+        let mut process = Process::spawn(&Spawn {
+            namespace: self.namespace,
+            command: command.map(str::to_owned).to_vec(),
+            env: vec![(
+                "RUST_LOG".to_owned(),
+                std::env::var("CGWD_LAB_LOG").unwrap_or_else(|_| "info".into()),
+            )],
+            log: self.log_file(),
+            pipes: false,
+        })?;
+        let mut ended = None;
+        let waited = wait::until(Duration::from_secs(5), "cgwd's control socket", || {
+            ended = (!process.is_running()).then(|| process.wait(Duration::ZERO)).flatten();
+            ended.is_some() || self.status().is_ok()
+        });
+        if waited.is_err() || ended.is_some() {
+            bail!("cgwd did not start ({ended:?}):\n{}", self.log());
+        }
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.join("cgwd.log")
+    }
+
+    /// What the daemon logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// SIGTERM; true when it ended by itself within ten seconds.
+    pub fn stop(&mut self) -> bool {
+        self.process.take().is_none_or(|mut process| process.stop(Duration::from_secs(10)))
+    }
+
+    /// `cgwd status --json`.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable or prints no JSON.
+    pub fn status(&self) -> Result<Value> {
+        let output = self.cli(&["status", "--json"])?;
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!("cgwd status --json ({}): {}", output.status, String::from_utf8_lossy(&output.stderr))
+        })
+    }
+
+    /// One tunnel's object in the status, found by its outside address.
+    ///
+    /// # Errors
+    /// When the status has no such tunnel.
+    pub fn tunnel(&self, side: Side) -> Result<Value> {
+        let status = self.status()?;
+        let outside = side.outside().to_string();
+        let connections = status["connections"].as_array().cloned().unwrap_or_default();
+        let mut tunnels = connections.iter().filter_map(|c| c["tunnels"].as_array()).flatten();
+        tunnels
+            .find(|tunnel| tunnel["outside_ip"] == outside)
+            .cloned()
+            .with_context(|| format!("no tunnel to {outside} in {status}"))
+    }
+
+    /// One tunnel's stage, `unknown` when the daemon does not answer.
+    pub fn stage(&self, side: Side) -> String {
+        self.tunnel(side)
+            .ok()
+            .and_then(|tunnel| tunnel["stage"].as_str().map(str::to_owned))
+            .unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    /// Whether the egress lies on this tunnel.
+    pub fn is_egress(&self, side: Side) -> bool {
+        self.tunnel(side).is_ok_and(|tunnel| tunnel["egress"] == true)
+    }
+
+    /// Waits until a tunnel reaches a stage; how long that took.
+    ///
+    /// # Errors
+    /// When it does not in time; the message carries the tunnel's status and the log's end.
+    pub fn wait_stage(&self, side: Side, stage: &str, timeout: Duration) -> Result<Duration> {
+        let what = format!("{} to reach {stage}", side.tunnel());
+        wait::until(timeout, &what, || self.stage(side) == stage).with_context(|| self.picture(side))
+    }
+
+    /// Waits until both tunnels are up; how long that took.
+    ///
+    /// # Errors
+    /// As [`Self::wait_stage`].
+    pub fn wait_all_up(&self, timeout: Duration) -> Result<Duration> {
+        let first = self.wait_stage(Side::One, "up", timeout)?;
+        Ok(first + self.wait_stage(Side::Two, "up", timeout.saturating_sub(first))?)
+    }
+
+    fn picture(&self, side: Side) -> String {
+        let log = self.log();
+        let tail: Vec<&str> = log.lines().rev().take(30).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        let status = self.tunnel(side).map_or_else(|error| error.to_string(), |tunnel| tunnel.to_string());
+        format!("status: {status}\nthe end of its log:\n{}", tail.join("\n"))
+    }
+
+    /// `cgwd events --json`, oldest first.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable or a line is no JSON.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let output = self.cli(&["events", "--json"])?;
+        if !output.status.success() {
+            bail!("cgwd events --json: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    /// Routes of the gateway that carry `cgwd`'s protocol number.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub fn owned_routes(&self) -> Result<String> {
+        let v4 = netns::run(std::process::Command::new("ip").args([
+            "-n",
+            self.namespace.name(),
+            "route",
+            "show",
+            "table",
+            "all",
+            "proto",
+            "186",
+        ]))?;
+        let v6 = self.namespace.ip("-6 route show table all proto 186")?;
+        Ok(format!("{v4}{v6}"))
+    }
+}

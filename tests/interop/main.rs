@@ -1,0 +1,13 @@
+//! `cgwd` against peers that nobody here wrote: strongSwan on both AWS endpoints, in namespaces of our own.
+//!
+//! Needs root, the packages that `scripts/test` installs, and built binaries (`cargo build -p cgwd -p lab`).
+//! Without them every test says why it was skipped, unless `CGWD_REQUIRE_LAB=1` makes that a failure.
+#![forbid(unsafe_code)]
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    reason = "one test program, and its figures are for the reader"
+)]
+
+mod rig;
+mod selftest;
