@@ -1,1 +1,149 @@
-//! Placeholder until the walking skeleton stands.
+//! One tunnel: its negotiator ([`ike::Endpoint`]) and its data plane put together.
+//!
+//! The negotiator says in one ordered queue what must happen; this crate executes what concerns the data plane,
+//! in that order, and hands the rest (datagrams to send, notices) to the shell in the same order. So an inbound
+//! SA is installed before the answer that lets the peer use it leaves this host. It has no clock, no socket and
+//! no thread of its own; it never decides anything. `cgwd` and the lab's stand-in for AWS share it.
+#![forbid(unsafe_code)]
+
+mod plane;
+mod recording;
+
+use std::collections::BTreeSet;
+
+use ike::{ChildId, Endpoint, Input, Notice, Output, Status, Timer, Transmit};
+use model::Instant;
+
+pub use plane::{Plane, PlaneError};
+pub use recording::{Call, Recording};
+
+/// What is left for the shell.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a datagram.
+    Send(Transmit),
+    /// Log and count.
+    Notice(Notice),
+    /// Outbound traffic can flow, or flows through another child now.
+    Carrying(ChildId),
+    /// No child is left that could carry traffic.
+    Idle,
+    /// A child could not be installed and will carry nothing, or could not follow the peer's new address.
+    PlaneFailed {
+        /// The child.
+        child: ChildId,
+        /// Why.
+        error: PlaneError,
+    },
+}
+
+/// An endpoint and the data plane that it commands.
+pub struct Tunnel<P> {
+    endpoint: Endpoint,
+    plane: P,
+    installed: BTreeSet<ChildId>,
+    /// The child that outbound traffic takes.
+    carrying: Option<ChildId>,
+}
+
+impl<P: Plane> Tunnel<P> {
+    /// Nothing is installed yet, so `plane` must not hold children.
+    pub fn new(endpoint: Endpoint, plane: P) -> Self {
+        Self { endpoint, plane, installed: BTreeSet::new(), carrying: None }
+    }
+
+    /// Feeds one input; call [`Tunnel::poll`] until it is empty afterwards.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.endpoint.handle_input(now, input);
+    }
+
+    /// Does what is due; call [`Tunnel::poll`] until it is empty afterwards.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+    }
+
+    /// When [`Tunnel::handle_timeout`] must be called next, and why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        self.endpoint.poll_timeout()
+    }
+
+    /// Executes outputs up to the next one that the shell has to carry out.
+    pub fn poll(&mut self) -> Option<Effect> {
+        while let Some(output) = self.endpoint.poll_output() {
+            if let Some(effect) = self.execute(output) {
+                return Some(effect);
+            }
+        }
+        None
+    }
+
+    /// The negotiator's snapshot.
+    pub fn status(&self) -> Status {
+        self.endpoint.status()
+    }
+
+    /// The data plane.
+    pub fn plane(&self) -> &P {
+        &self.plane
+    }
+
+    /// The child that outbound traffic takes.
+    pub fn carrying(&self) -> Option<ChildId> {
+        self.carrying
+    }
+
+    /// Ends the negotiator without a word to the peer and gives the data plane back, its children retired.
+    pub fn into_plane(self) -> P {
+        for child in &self.installed {
+            self.plane.retire(*child);
+        }
+        self.plane
+    }
+
+    fn execute(&mut self, output: Output) -> Option<Effect> {
+        match output {
+            Output::Install(child) => {
+                if let Err(error) = self.plane.install(&child) {
+                    return Some(Effect::PlaneFailed { child: child.id, error });
+                }
+                self.installed.insert(child.id);
+                if child.activate_outbound {
+                    return self.carry(child.id);
+                }
+                None
+            }
+            Output::Activate { child } => {
+                // A child whose installation failed was reported then.
+                if !self.installed.contains(&child) {
+                    return None;
+                }
+                self.plane.activate(child);
+                self.carry(child)
+            }
+            Output::Retire { child } => {
+                if !self.installed.remove(&child) {
+                    return None;
+                }
+                self.plane.retire(child);
+                if self.carrying == Some(child) {
+                    self.carrying = None;
+                    return Some(Effect::Idle);
+                }
+                None
+            }
+            Output::Path { child, local, remote, encapsulation } => {
+                if !self.installed.contains(&child) {
+                    return None;
+                }
+                let moved = self.plane.set_path(child, local, remote, encapsulation);
+                moved.err().map(|error| Effect::PlaneFailed { child, error })
+            }
+            Output::Send(transmit) => Some(Effect::Send(transmit)),
+            Output::Notice(notice) => Some(Effect::Notice(notice)),
+        }
+    }
+
+    fn carry(&mut self, child: ChildId) -> Option<Effect> {
+        (self.carrying.replace(child) != Some(child)).then_some(Effect::Carrying(child))
+    }
+}
