@@ -144,12 +144,12 @@ impl Inner {
     }
 }
 
-pub(crate) fn v4_addresses(header: &[u8; 20]) -> (Ipv4Addr, Ipv4Addr) {
+fn v4_addresses(header: &[u8; 20]) -> (Ipv4Addr, Ipv4Addr) {
     let [.., a, b, c, d, e, f, g, h] = *header;
     (Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h))
 }
 
-pub(crate) fn v6_addresses(header: &[u8; 40]) -> (Ipv6Addr, Ipv6Addr) {
+fn v6_addresses(header: &[u8; 40]) -> (Ipv6Addr, Ipv6Addr) {
     let (mut source, mut destination) = ([0; 16], [0; 16]);
     source.copy_from_slice(&header[8..24]);
     destination.copy_from_slice(&header[24..40]);
