@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cleanup;
+pub mod endpoint;
 pub mod gateway;
 pub mod netns;
 pub mod process;

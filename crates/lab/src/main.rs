@@ -3,11 +3,16 @@
 #![allow(clippy::print_stdout, reason = "the report on standard output is what these tools are for")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use lab::endpoint::{self, Allowed, Encryption, Hash, Options};
 use lab::traffic::{Direction, pinger, serve, transfer};
+use model::Secret;
+use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
 #[command(name = "cgwd-lab", about = "Lab of cgwd: the AWS stand-in, traffic tools, the demo", version)]
@@ -47,6 +52,8 @@ enum Command {
         /// How many octets.
         bytes: u64,
     },
+    /// Runs one AWS-like tunnel endpoint of our own in the foreground, in the current namespace.
+    Endpoint(Box<EndpointArgs>),
     /// Removes what killed labs left behind.
     Sweep,
 }
@@ -55,6 +62,106 @@ enum Command {
 enum Way {
     Download,
     Upload,
+}
+
+/// The options of AWS's tunnel, by AWS's names and with AWS's defaults.
+#[derive(Args)]
+struct EndpointArgs {
+    /// The endpoint's outside address.
+    #[arg(long)]
+    local: IpAddr,
+    /// The customer gateway's outside address.
+    #[arg(long)]
+    peer: IpAddr,
+    /// A file with the pre-shared key; a line end after it is ignored.
+    #[arg(long)]
+    psk_file: PathBuf,
+    /// AWS's inside address with its prefix (169.254.10.1/30); of a network (169.254.10.0/30), its first host.
+    #[arg(long)]
+    inside: IpNet,
+    /// The TUN interface to make.
+    #[arg(long)]
+    interface: String,
+    /// A network behind the customer.
+    #[arg(long = "route", value_name = "CIDR")]
+    routes: Vec<IpNet>,
+    /// Who begins: the customer (add) or AWS (start).
+    #[arg(long, value_enum, default_value = "add")]
+    startup: StartupAction,
+    /// Phase 1 encryption algorithms.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    phase1_encryption: Vec<Encryption>,
+    /// Phase 1 integrity algorithms, which name the PRF too.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    phase1_integrity: Vec<Hash>,
+    /// Phase 1 Diffie-Hellman groups.
+    #[arg(long, value_delimiter = ',')]
+    phase1_dh: Vec<u16>,
+    /// Phase 2 encryption algorithms.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    phase2_encryption: Vec<Encryption>,
+    /// Phase 2 integrity algorithms.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    phase2_integrity: Vec<Hash>,
+    /// Phase 2 Diffie-Hellman groups (perfect forward secrecy).
+    #[arg(long, value_delimiter = ',')]
+    phase2_dh: Vec<u16>,
+    /// Phase 1 lifetime in seconds.
+    #[arg(long, default_value_t = 28_800)]
+    phase1_lifetime: u64,
+    /// Phase 2 lifetime in seconds.
+    #[arg(long, default_value_t = 3_600)]
+    phase2_lifetime: u64,
+    /// Rekey margin in seconds.
+    #[arg(long, default_value_t = 270)]
+    rekey_margin: u64,
+    /// Rekey fuzz in per cent.
+    #[arg(long, default_value_t = 100)]
+    rekey_fuzz: u32,
+    /// Replay window in packets.
+    #[arg(long, default_value_t = 1024)]
+    replay_window: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StartupAction {
+    Add,
+    Start,
+}
+
+impl EndpointArgs {
+    fn options(self) -> Result<Options> {
+        let key = std::fs::read(&self.psk_file)
+            .with_context(|| format!("cannot read the key from {}", self.psk_file.display()))?;
+        let allowed = |mut all: Allowed, encryption: Vec<_>, integrity: Vec<_>, groups: Vec<_>| {
+            // An empty list is AWS's "all of them".
+            if !encryption.is_empty() {
+                all.encryption = encryption;
+            }
+            if !integrity.is_empty() {
+                all.integrity = integrity;
+            }
+            if !groups.is_empty() {
+                all.groups = groups;
+            }
+            all
+        };
+        Ok(Options {
+            local: self.local,
+            peer: self.peer,
+            psk: Secret::from(key.trim_ascii_end()),
+            inside: self.inside,
+            interface: self.interface,
+            routes: self.routes,
+            start: self.startup == StartupAction::Start,
+            phase1: allowed(Allowed::phase1(), self.phase1_encryption, self.phase1_integrity, self.phase1_dh),
+            phase2: allowed(Allowed::phase2(), self.phase2_encryption, self.phase2_integrity, self.phase2_dh),
+            lifetimes: [self.phase1_lifetime, self.phase2_lifetime].map(Duration::from_secs),
+            rekey_margin: Duration::from_secs(self.rekey_margin),
+            rekey_fuzz: self.rekey_fuzz,
+            replay_window: self.replay_window,
+        })
+    }
 }
 
 fn main() -> Result<()> {
@@ -77,6 +184,11 @@ fn main() -> Result<()> {
             };
             println!("{}", serde_json::to_string(&transfer::run(target, direction, bytes)?)?);
             Ok(())
+        }
+        Command::Endpoint(arguments) => {
+            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+            endpoint::run(&arguments.options()?)
         }
         Command::Sweep => {
             for name in lab::cleanup::sweep_stale() {
