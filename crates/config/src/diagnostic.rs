@@ -1,7 +1,21 @@
 //! What is wrong, where, why, and what to do: one shape for every message about a file.
+//!
+//! A message opens with `file:line:column:`, shows the line with carets, and closes with the cause and the
+//! remedy. It never shows a key: the text is masked before it is kept.
 
 use std::fmt;
 use std::ops::Range;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::mask::mask_secrets;
+
+/// Messages printed of one file; a file that is broken throughout needs no more.
+const MAX_SHOWN: usize = 20;
+
+/// Octets shown on either side of a place in a long line (JSON keeps a whole XML document in one).
+const LINE_WINDOW: usize = 400;
 
 /// Whether something stops us.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -40,6 +54,47 @@ pub struct Diagnostic {
     pub remedy: String,
 }
 
+impl Diagnostic {
+    /// An error without a place, cause or related places yet.
+    pub fn error(code: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            what: what.into(),
+            place: None,
+            related: Vec::new(),
+            cause: None,
+            remedy: remedy.into(),
+        }
+    }
+
+    /// A warning without a place, cause or related places yet.
+    pub fn warning(code: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, what, remedy) }
+    }
+
+    /// Says where.
+    #[must_use]
+    pub fn at(mut self, span: Range<usize>, text: impl Into<String>) -> Self {
+        self.place = Some(Label { span, text: text.into() });
+        self
+    }
+
+    /// Adds another place.
+    #[must_use]
+    pub fn and_at(mut self, span: Range<usize>, text: impl Into<String>) -> Self {
+        self.related.push(Label { span, text: text.into() });
+        self
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}
+
 /// All findings about one file. Its text is kept with every key masked.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -51,7 +106,14 @@ pub struct Report {
 impl Report {
     /// An empty report about `source`, in which keys are masked at once.
     pub fn new(filename: &str, source: &str) -> Self {
-        Self { filename: filename.to_owned(), source: source.to_owned(), diagnostics: Vec::new() }
+        Self { filename: filename.to_owned(), source: mask_secrets(source), diagnostics: Vec::new() }
+    }
+
+    /// A report of one finding.
+    pub fn of(filename: &str, source: &str, diagnostic: Diagnostic) -> Self {
+        let mut report = Self::new(filename, source);
+        report.push(diagnostic);
+        report
     }
 
     /// Adds a finding.
@@ -59,7 +121,25 @@ impl Report {
         self.diagnostics.push(diagnostic);
     }
 
-    /// Everything found, in the order of the file.
+    /// Blots out one more place of the text that is shown.
+    pub(crate) fn mask(&mut self, span: Range<usize>) {
+        let (start, end) = (floor_boundary(&self.source, span.start), floor_boundary(&self.source, span.end));
+        if let Some(text) = self.source.get(start..end) {
+            let blot: String = text
+                .bytes()
+                .map(|b| if b.is_ascii_whitespace() || b == b'"' { b } else { b'*' })
+                .map(char::from)
+                .collect();
+            self.source.replace_range(start..end, &blot);
+        }
+    }
+
+    /// What messages call the file.
+    pub fn filename(&self) -> &str {
+        &self.filename
+    }
+
+    /// Everything found, in the order of the file once [`Report::sort`] was called.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
@@ -74,10 +154,100 @@ impl Report {
         self.diagnostics.is_empty()
     }
 
+    /// Puts findings into the order of the file, those about the whole file first.
+    pub fn sort(&mut self) {
+        self.diagnostics.sort_by_key(|d| d.place.as_ref().map_or(0, |p| p.span.start + 1));
+    }
+
+    /// Line and column (in characters), both from 1, of the octet at `offset`.
+    pub fn position(&self, offset: usize) -> (usize, usize) {
+        let before = self.source.get(..floor_boundary(&self.source, offset)).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+
     /// The text for a terminal; `colour` adds ANSI sequences.
+    ///
+    /// ```text
+    /// cgwd.toml:14:15: error: `dpd_timeout` is 10 seconds [CFG-DPD]
+    ///    |
+    /// 14 | dpd_timeout = 10
+    ///    |               ^^ at least 30 seconds
+    ///    |
+    ///    = cause: …
+    ///    = remedy: …
+    /// ```
     pub fn render(&self, colour: bool) -> String {
-        let _ = (&self.source, colour);
-        self.diagnostics.iter().map(|d| format!("{}: {}\n", self.filename, d.what)).collect()
+        let mut out = String::new();
+        for diagnostic in self.diagnostics.iter().take(MAX_SHOWN) {
+            out.push_str(&self.render_one(diagnostic, colour));
+        }
+        if let Some(more) = self.diagnostics.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+            out.push_str(&format!("{}: {more} more findings are not shown\n", self.filename));
+        }
+        out
+    }
+
+    /// One line per finding, `file:line:column: error: what; remedy`, for logs and the journal.
+    pub fn short(&self) -> String {
+        self.diagnostics
+            .iter()
+            .map(|d| format!("{}: {}: {}; {}\n", self.locate(d), word(d.severity), d.what, d.remedy))
+            .collect()
+    }
+
+    fn locate(&self, diagnostic: &Diagnostic) -> String {
+        match &diagnostic.place {
+            Some(place) => {
+                let (line, column) = self.position(place.span.start);
+                format!("{}:{line}:{column}", self.filename)
+            }
+            None => self.filename.clone(),
+        }
+    }
+
+    fn render_one(&self, diagnostic: &Diagnostic, colour: bool) -> String {
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_level(level);
+        if let Some(place) = &diagnostic.place {
+            group = group.element(self.snippet(place, AnnotationKind::Primary));
+        }
+        for related in &diagnostic.related {
+            group = group.element(self.snippet(related, AnnotationKind::Context));
+        }
+        if let Some(cause) = &diagnostic.cause {
+            group = group.element(Level::NOTE.with_name("cause").message(cause.as_str()));
+        }
+        group = group.element(Level::HELP.with_name("remedy").message(diagnostic.remedy.as_str()));
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let body = renderer.decor_style(DecorStyle::Ascii).render(&[group]);
+        let (on, off) = if colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        let head = format!("{}: {}: {}", self.locate(diagnostic), word(diagnostic.severity), diagnostic.what);
+        format!("{on}{head}{off} [{}]\n{body}\n", diagnostic.code)
+    }
+
+    /// The lines around `label`, cut to a window where they are long, with carets.
+    fn snippet(&self, label: &Label, kind: AnnotationKind) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+        let text = &self.source;
+        let start = floor_boundary(text, label.span.start);
+        let line_start = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |newline| newline + 1);
+        let line_end = text.get(start..).and_then(|t| t.find('\n')).map_or(text.len(), |n| start + n);
+        // A place that runs over several lines is shown by its first.
+        let end = floor_boundary(text, label.span.end).clamp(start, line_end);
+        let from = floor_boundary(text, line_start.max(start.saturating_sub(LINE_WINDOW)));
+        let to = floor_boundary(text, line_end.min(end.max(start).saturating_add(LINE_WINDOW)));
+        let shown = text.get(from..to).unwrap_or_default().trim_end_matches('\r');
+        let marked = (start - from).min(shown.len())..(end - from).min(shown.len());
+        let (line, _) = self.position(start);
+        let annotation = kind.span(marked);
+        let annotation =
+            if label.text.is_empty() { annotation } else { annotation.label(label.text.clone()) };
+        Snippet::source(shown.to_owned()).line_start(line).annotation(annotation)
     }
 }
 
@@ -89,3 +259,47 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
+
+const fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+/// The largest character boundary not above `index`.
+fn floor_boundary(text: &str, index: usize) -> usize {
+    let mut index = index.min(text.len());
+    while !text.is_char_boundary(index) {
+        index -= 1;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(source: &str, span: Range<usize>) -> Report {
+        let finding = Diagnostic::error("CFG-TEST", "something is off", "mend it").at(span, "here");
+        Report::of("file.toml", source, finding.because("a rule"))
+    }
+
+    #[test]
+    fn a_message_has_place_picture_cause_and_remedy() {
+        let text = report("a = 1\n\tbé = 22\n", 13..15).render(false);
+        assert_eq!(
+            text,
+            "file.toml:2:7: error: something is off [CFG-TEST]\n  |\n2 |     bé = 22\n  |          ^^ here\n  |\n  \
+             = cause: a rule\n  = remedy: mend it\n"
+        );
+    }
+
+    #[test]
+    fn places_outside_the_text_do_no_harm() {
+        for span in [0..0, Range { start: 3, end: 1 }, 99..200, 2..99, 6..6] {
+            assert!(report("a\r\né\nb", span).render(true).contains("mend it"));
+        }
+        assert!(report("", 0..1).render(false).contains("file.toml:1:1"));
+    }
+}

@@ -5,10 +5,14 @@ use std::path::PathBuf;
 
 use model::Secret;
 
+use crate::Peer;
+
 /// Fewest characters AWS allows in a pre-shared key.
 pub const MIN_KEY_CHARS: usize = 8;
 /// Most characters AWS allows in a pre-shared key.
 pub const MAX_KEY_CHARS: usize = 64;
+/// Longest key for a peer other than AWS, octets.
+const MAX_OTHER_KEY: usize = 256;
 
 /// Where the pre-shared key of one tunnel is kept.
 #[derive(Clone)]
@@ -91,16 +95,20 @@ impl InvalidKey {
     }
 }
 
-/// Checks `key` against AWS's grammar.
+/// Checks `key` against AWS's grammar, or for other peers that it is neither empty nor framed by white space.
 ///
 /// # Errors
 /// The first rule that it breaks; outer white space is named before anything else.
-pub fn check_key(key: &str) -> Result<(), InvalidKey> {
+pub fn check_key(key: &str, peer: Peer) -> Result<(), InvalidKey> {
     if key.starts_with(char::is_whitespace) && !key.trim().is_empty() {
         return Err(InvalidKey::Whitespace { leading: true });
     }
     if key.ends_with(char::is_whitespace) && !key.trim().is_empty() {
         return Err(InvalidKey::Whitespace { leading: false });
+    }
+    if peer == Peer::Other {
+        let fits = (1..=MAX_OTHER_KEY).contains(&key.len());
+        return if fits { Ok(()) } else { Err(InvalidKey::Length { found: key.chars().count() }) };
     }
     let odd = |c: &(usize, char)| !(c.1.is_ascii_alphanumeric() || c.1 == '.' || c.1 == '_');
     if let Some((index, found)) = key.chars().enumerate().find(odd) {

@@ -11,14 +11,18 @@ mod diagnostic;
 mod files;
 pub mod import;
 mod key;
+mod mask;
+mod parse;
+pub mod schema;
 mod values;
 
 pub use algorithms::{DhGroup, EncryptionAlgorithm, IntegrityAlgorithm};
 pub use diagnostic::{Diagnostic, Label, Report, Severity};
-pub use files::{Loaded, load, mode_warning, parse};
+pub use files::{Loaded, load, mode_warning};
 pub use key::{InvalidKey, KeyError, KeySource, MAX_KEY_CHARS, MIN_KEY_CHARS, check_key};
+pub use parse::parse;
 pub use values::{
     Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Host, Identity,
-    Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Probe, RekeyWindow, Routes, Routing, Startup,
-    Tunnel,
+    Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Probe, RekeyWindow, Routes, Routing,
+    Startup, Tunnel,
 };

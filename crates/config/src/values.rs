@@ -162,6 +162,8 @@ impl LogLevel {
 pub struct Connection {
     /// AWS's identifier (`vpn-…`), or any name.
     pub id: String,
+    /// Whose limits hold.
+    pub peer: Peer,
     /// How prefixes behind AWS are known.
     pub routing: Routing,
     /// Prefixes on our side: announced over BGP, protected by a static connection. May be empty.
@@ -170,6 +172,15 @@ pub struct Connection {
     pub allow_default_route: bool,
     /// Usually two.
     pub tunnels: Vec<Tunnel>,
+}
+
+/// Whose limits hold for keys, lifetimes, timeouts and inside addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// AWS's (`aws`, the default).
+    Aws,
+    /// Those of IKEv2 alone (`other`): a laboratory, or another gateway.
+    Other,
 }
 
 /// How prefixes behind AWS are known.

@@ -1,0 +1,189 @@
+//! Our TOML: text to a tree with places, tree to values, values against each other.
+//!
+//! Goes on after an error where it can, so that one run names everything there is to mend. Never reads a file.
+
+mod check;
+mod connection;
+pub(crate) mod inside;
+mod reader;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::schema;
+use crate::{Config, Control, Diagnostic, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes};
+use check::Placed;
+use reader::Reader;
+
+/// The kernel's main routing table.
+const MAIN_TABLE: u32 = 254;
+/// Metric of our routes unless the file says otherwise.
+const DEFAULT_METRIC: u32 = 100;
+/// Where the control socket is unless the file says otherwise.
+const DEFAULT_SOCKET: &str = "/run/cgwd/control.sock";
+/// Connections in one file at most.
+const MAX_CONNECTIONS: usize = 1000;
+
+/// Validates `text`; `filename` is what messages call it.
+///
+/// # Errors
+/// Everything that is wrong with it, all at once where possible.
+pub fn parse(text: &str, filename: &str) -> Result<Loaded, Report> {
+    let mut report = Report::new(filename, text);
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    mask_keys(tree.get_ref(), &mut report);
+    if !errors.is_empty() {
+        for error in errors {
+            report.push(syntax(&error, text));
+        }
+        report.sort();
+        return Err(report);
+    }
+    let config = document(&tree, &mut report);
+    report.sort();
+    match config {
+        Some(config) if !report.has_errors() => Ok(Loaded { config, warnings: report }),
+        _ => Err(report),
+    }
+}
+
+/// A key may be written in ways that the text alone does not show (escapes, several lines).
+fn mask_keys(table: &DeTable<'_>, report: &mut Report) {
+    for (key, value) in table.iter() {
+        match value.get_ref() {
+            DeValue::Table(inner) => mask_keys(inner, report),
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        mask_keys(inner, report);
+                    }
+                }
+            }
+            _ if key.get_ref() == "psk" => report.mask(value.span()),
+            _ => {}
+        }
+    }
+}
+
+/// The TOML parser's complaint, with the remedy for the slips that people make.
+fn syntax(error: &toml::de::Error, text: &str) -> Diagnostic {
+    let span = error.span().unwrap_or(0..0);
+    let found = text.get(span.clone()).unwrap_or_default();
+    let message = error.message();
+    let (what, remedy) = if found.contains(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) {
+        ("typographic quotes do not delimit a string".to_owned(), "use straight quotes: \"")
+    } else if message.starts_with("string values must be quoted") {
+        ("a string needs quotes".to_owned(), "put the value between double quotes")
+    } else if message == "duplicate key" {
+        ("this key or table is already set above".to_owned(), "keep one of the two")
+    } else if message.starts_with("unclosed table") {
+        ("the table header is not closed".to_owned(), "end it with ] for [table], with ]] for [[tables]]")
+    } else {
+        (format!("not valid TOML: {message}"), "mend the line; https://toml.io/en/v1.0.0 has the rules")
+    };
+    Diagnostic::error("CFG-SYNTAX", what, remedy).at(span, "")
+}
+
+fn document(tree: &toml::Spanned<DeTable<'_>>, report: &mut Report) -> Option<Config> {
+    let mut root = Reader::new(&schema::ROOT, tree.get_ref(), 0..0, report);
+    let control = section(&mut root, &schema::CONTROL, "control", control).unwrap_or_else(default_control);
+    let metrics = section(&mut root, &schema::METRICS, "metrics", metrics).unwrap_or_default();
+    let routes = section(&mut root, &schema::ROUTES, "routes", routes).unwrap_or_else(default_routes);
+    let host = section(&mut root, &schema::HOST, "host", host);
+    let host = host.unwrap_or(Host { ip_forward: IpForward::Enable });
+    let log = section(&mut root, &schema::LOG, "log", log).unwrap_or(Log { level: LogLevel::Info });
+
+    let mut connections = Vec::new();
+    let mut tunnels_before = 0;
+    let tables = root.tables("connection", &schema::CONNECTION);
+    if tables.is_empty() && !root.has("connection") {
+        let remedy = "let `cgwd import` write the file from what AWS gives, or add a [[connection]] by hand";
+        root.push(Diagnostic::error("CFG-MISSING", "no connection is configured", remedy));
+    }
+    if let Some((_, span)) = tables.get(MAX_CONNECTIONS) {
+        let remedy = format!("split the file: one daemon takes {MAX_CONNECTIONS} connections");
+        root.push(Diagnostic::error("CFG-LIMIT", "too many connections", remedy).at(span.clone(), ""));
+    }
+    for (table, span) in tables.into_iter().take(MAX_CONNECTIONS) {
+        let mut reader = Reader::new(&schema::CONNECTION, table, span, root.report());
+        if let Some(connection) = connection::connection(&mut reader, &mut tunnels_before) {
+            connections.push(connection);
+        }
+    }
+    check::whole(&connections, report);
+    if report.has_errors() {
+        return None;
+    }
+    let connections: Vec<_> = connections.into_iter().map(Placed::into_inner).collect();
+    (!connections.is_empty()).then_some(Config { connections, control, metrics, routes, host, log })
+}
+
+/// Reads the optional table `name` with `read`.
+fn section<'t, T>(
+    parent: &mut Reader<'t, '_>,
+    spec: &'static schema::Table,
+    name: &'static str,
+    read: impl FnOnce(&mut Reader<'t, '_>) -> T,
+) -> Option<T> {
+    let (table, span) = parent.table(name, spec)?;
+    let mut reader = Reader::new(spec, table, span, parent.report());
+    Some(read(&mut reader))
+}
+
+fn default_control() -> Control {
+    Control { socket: PathBuf::from(DEFAULT_SOCKET) }
+}
+
+fn control(reader: &mut Reader<'_, '_>) -> Control {
+    reader.path("socket").map_or_else(default_control, |socket| Control { socket: socket.value })
+}
+
+fn metrics(reader: &mut Reader<'_, '_>) -> Metrics {
+    let listen = reader.parsed::<SocketAddr>(
+        "listen",
+        "an address with a port",
+        "write it as \"127.0.0.1:9797\" or \"[::1]:9797\"",
+    );
+    Metrics { listen: listen.map(|l| l.value) }
+}
+
+const fn default_routes() -> Routes {
+    Routes { table: MAIN_TABLE, metric: DEFAULT_METRIC }
+}
+
+fn routes(reader: &mut Reader<'_, '_>) -> Routes {
+    let table = if reader.is_string("table") {
+        reader.choice("table", &[("main", MAIN_TABLE)])
+    } else {
+        // 255 is the kernel's table of local addresses; 0 means "unspecified" to it.
+        reader.number("table", 1..=u64::from(u32::MAX)).and_then(|n| {
+            let reserved = matches!(n.value, 253 | 255);
+            if reserved {
+                let what = format!("routing table {} belongs to the kernel", n.value);
+                reader.push(
+                    Diagnostic::error("CFG-VALUE", what, "use \"main\" or another number").at(n.span, ""),
+                );
+            }
+            u32::try_from(n.value).ok()
+        })
+    };
+    let metric = reader.number("metric", 0..=u64::from(u32::MAX)).and_then(|n| u32::try_from(n.value).ok());
+    Routes { table: table.unwrap_or(MAIN_TABLE), metric: metric.unwrap_or(DEFAULT_METRIC) }
+}
+
+fn host(reader: &mut Reader<'_, '_>) -> Host {
+    let choices = [("enable", IpForward::Enable), ("report", IpForward::Report)];
+    Host { ip_forward: reader.choice("ip_forward", &choices).unwrap_or(IpForward::Enable) }
+}
+
+fn log(reader: &mut Reader<'_, '_>) -> Log {
+    let levels = [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
+    let choices = levels.map(|level| (level.name(), level));
+    Log { level: reader.choice("level", &choices).unwrap_or(LogLevel::Info) }
+}

@@ -1,0 +1,480 @@
+//! `[[connection.tunnel]]` and the tables in it.
+
+use std::net::IpAddr;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use model::{Secret, TrafficSelector};
+use toml::de::DeValue;
+
+use super::connection::identifier;
+use super::reader::{At, Reader, nearest, one_of, shorten};
+use super::{inside, scalar, section};
+use crate::schema;
+use crate::{
+    DhGroup, Diagnostic, Encapsulation, EncryptionAlgorithm, Esn, Esp, Identity, Ike, Inside,
+    IntegrityAlgorithm, InvalidKey, KeySource, Offload, Peer, Probe, Startup, Tunnel, check_key,
+};
+
+const DEFAULT_DPD: Duration = Duration::from_secs(40);
+const DEFAULT_MARGIN: Duration = Duration::from_secs(270);
+const DEFAULT_IKE_LIFETIME: Duration = Duration::from_secs(28_800);
+const DEFAULT_ESP_LIFETIME: Duration = Duration::from_secs(3_600);
+const DEFAULT_PATH_MTU: u16 = 1500;
+const DEFAULT_REPLAY_WINDOW: u32 = 1024;
+/// Linux: IFNAMSIZ without its final zero.
+const MAX_INTERFACE: usize = 15;
+/// Longest tunnel name.
+const MAX_NAME: usize = 32;
+/// Longest identity we send.
+const MAX_IDENTITY: usize = 255;
+
+/// What a tunnel takes from its place in the file.
+pub(super) struct Defaults {
+    /// Whose limits hold.
+    pub(super) peer: Peer,
+    /// Position in the connection.
+    pub(super) index: usize,
+    /// Position in the file.
+    pub(super) interface: usize,
+}
+
+/// A tunnel and where its parts stand.
+pub(super) struct PlacedTunnel {
+    pub(super) tunnel: Tunnel,
+    pub(super) name: Range<usize>,
+    pub(super) interface: Range<usize>,
+    pub(super) outside: Range<usize>,
+    /// As many as `tunnel.inside`.
+    pub(super) inside: Vec<Range<usize>>,
+}
+
+/// Reads one tunnel; `None` when too much is missing to compare it with others.
+pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option<PlacedTunnel> {
+    let name = identifier(reader, "name", MAX_NAME);
+    let interface = interface(reader);
+    let addresses = addresses(reader);
+    let inside = inside::inside(reader, defaults.peer);
+    let psk = key_source(reader, defaults.peer);
+    let local_id = identity(reader, "local_id");
+    let remote_id = identity(reader, "remote_id");
+    let ike = section(reader, &schema::IKE, "ike", |r| ike(r, defaults.peer));
+    let ike = ike.unwrap_or_else(default_ike);
+    let (esp_limit, esp) = match section(reader, &schema::ESP, "esp", |r| esp(r, defaults.peer)) {
+        Some(esp) => (reader.span_of("esp"), esp),
+        None => (None, default_esp()),
+    };
+    lifetimes_fit(reader, esp_limit, &ike, &esp);
+    let rekey_margin = rekey_margin(reader, defaults.peer, esp.lifetime);
+    let dpd = limit(defaults.peer, 30, 1, 3_600);
+    let dpd_timeout = reader.duration("dpd_timeout", dpd).map_or(DEFAULT_DPD, |at| at.value);
+    let startups = [("initiate", Startup::Initiate), ("respond", Startup::Respond)];
+    let startup = reader.choice("startup", &startups).unwrap_or(Startup::Initiate);
+    let carriers = [("udp", Encapsulation::Udp), ("auto", Encapsulation::Auto)];
+    let encapsulation = reader.choice("encapsulation", &carriers).unwrap_or(Encapsulation::Udp);
+    let max_mtu = if defaults.peer == Peer::Aws { 1500 } else { 9216 };
+    let path_mtu = reader.number("path_mtu", 576..=max_mtu).and_then(|at| u16::try_from(at.value).ok());
+    let clear_df = reader.boolean("clear_df").unwrap_or(true);
+    let clamp_mss = reader.boolean("clamp_mss").unwrap_or(true);
+    let ts_local = reader.prefixes("local_cidr");
+    let ts_remote = reader.prefixes("remote_cidr");
+    let offload = section(reader, &schema::OFFLOAD, "offload", offload).unwrap_or(ALL_OFFLOADS);
+    let probe = section(reader, &schema::PROBE, "probe", probe).unwrap_or(DEFAULT_PROBE);
+
+    let (outside, customer_gateway, bind) = addresses?;
+    let (inside, inside_spans) = inside?;
+    let header = reader.span();
+    let name_at = name.unwrap_or(At { value: format!("tunnel{}", defaults.index + 1), span: header.clone() });
+    let position = At { value: format!("cgw{}", defaults.interface), span: header };
+    let interface_at = interface.unwrap_or(position);
+    let tunnel = Tunnel {
+        name: name_at.value,
+        interface: interface_at.value,
+        outside: outside.value,
+        customer_gateway,
+        bind,
+        psk: psk?,
+        local_id: local_id.unwrap_or(Identity::Address(customer_gateway)),
+        remote_id: remote_id.unwrap_or(Identity::Address(outside.value)),
+        ike,
+        esp,
+        rekey_margin,
+        dpd_timeout,
+        startup,
+        encapsulation,
+        path_mtu: path_mtu.unwrap_or(DEFAULT_PATH_MTU),
+        clear_df,
+        clamp_mss,
+        ts_local: selectors(ts_local, &inside),
+        ts_remote: selectors(ts_remote, &inside),
+        offload,
+        probe,
+        inside,
+    };
+    Some(PlacedTunnel {
+        tunnel,
+        name: name_at.span,
+        interface: interface_at.span,
+        outside: outside.span,
+        inside: inside_spans,
+    })
+}
+
+/// AWS's lower limit or the one for other peers, up to `max` seconds.
+fn limit(peer: Peer, aws_min: u64, other_min: u64, max: u64) -> RangeInclusive<Duration> {
+    let min = if peer == Peer::Aws { aws_min } else { other_min };
+    Duration::from_secs(min)..=Duration::from_secs(max)
+}
+
+fn interface(reader: &mut Reader<'_, '_>) -> Option<At<String>> {
+    let text = reader.string("interface")?;
+    let good = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '%');
+    let usable = (1..=MAX_INTERFACE).contains(&text.value.len())
+        && text.value.chars().all(good)
+        && !matches!(text.value, "." | "..");
+    if !usable {
+        let remedy =
+            format!("use 1 to {MAX_INTERFACE} characters without `/`, `:`, `%` and spaces, such as cgw0");
+        reader.bad(text.span, "`interface` is no name for a network interface", remedy);
+        return None;
+    }
+    Some(At { value: text.value.to_owned(), span: text.span })
+}
+
+/// AWS's outside address, ours as AWS knows it, and the local one.
+fn addresses(reader: &mut Reader<'_, '_>) -> Option<(At<IpAddr>, IpAddr, Option<IpAddr>)> {
+    let outside = unicast(reader, "outside");
+    reader.require("outside");
+    let gateway = unicast(reader, "customer_gateway");
+    reader.require("customer_gateway");
+    let bind = unicast(reader, "bind");
+    let (outside, gateway) = (outside?, gateway?);
+    for (key, other) in [("customer_gateway", Some(&gateway)), ("bind", bind.as_ref())] {
+        let Some(other) = other else { continue };
+        if other.value.is_ipv4() != outside.value.is_ipv4() {
+            let finding = Diagnostic::error(
+                "CFG-FAMILY",
+                format!("`{key}` and `outside` are of different address families"),
+                "use two IPv4 or two IPv6 addresses: IKE and ESP run between them",
+            );
+            reader.push(finding.at(other.span.clone(), "").and_at(outside.span.clone(), ""));
+        }
+    }
+    if gateway.value == outside.value {
+        let finding = Diagnostic::error(
+            "CFG-OUTSIDE",
+            "`outside` and `customer_gateway` are the same address",
+            "`outside` is AWS's (\"Virtual Private Gateway\" in the download), `customer_gateway` is ours",
+        );
+        reader.push(finding.at(gateway.span, "").and_at(outside.span.clone(), ""));
+    }
+    Some((outside, gateway.value, bind.map(|at| at.value)))
+}
+
+fn unicast(reader: &mut Reader<'_, '_>, key: &'static str) -> Option<At<IpAddr>> {
+    let at = reader.address(key)?;
+    let broadcast = at.value == IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+    if at.value.is_unspecified() || at.value.is_loopback() || at.value.is_multicast() || broadcast {
+        let remedy = "copy the outside address from the AWS download";
+        reader.bad(at.span, format!("`{key}` is {}, which no host on the way can have", at.value), remedy);
+        return None;
+    }
+    Some(at)
+}
+
+fn key_source(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<KeySource> {
+    let keys = ["psk", "psk_file", "psk_credential"];
+    let present: Vec<&str> = keys.into_iter().filter(|key| reader.has(key)).collect();
+    match present.as_slice() {
+        [] => {
+            let remedy = "add `psk = \"…\"` from the AWS download, or `psk_file` or `psk_credential`";
+            reader.missing("psk", remedy);
+            None
+        }
+        ["psk"] => inline_key(reader, peer),
+        ["psk_file"] => reader.path("psk_file").map(|at| KeySource::File(at.value)),
+        [_] => identifier(reader, "psk_credential", MAX_IDENTITY).map(|at| KeySource::Credential(at.value)),
+        [first, second, ..] => {
+            let finding = Diagnostic::error(
+                "CFG-PSK",
+                format!("both `{first}` and `{second}` are given"),
+                "keep one of the two",
+            );
+            let first = reader.span_of(first).unwrap_or(0..0);
+            let second = reader.span_of(second).unwrap_or(0..0);
+            reader.push(finding.at(second, "").and_at(first, ""));
+            None
+        }
+    }
+}
+
+fn inline_key(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<KeySource> {
+    let text = reader.string("psk")?;
+    if let Err(error) = check_key(text.value, peer) {
+        let finding = Diagnostic::error("CFG-PSK", error.to_string(), error.remedy());
+        let finding = finding.at(text.span, "");
+        reader.push(if peer == Peer::Aws { finding.because(InvalidKey::RULE) } else { finding });
+        return None;
+    }
+    Some(KeySource::Inline(Secret::from(text.value.as_bytes())))
+}
+
+fn identity(reader: &mut Reader<'_, '_>, key: &'static str) -> Option<Identity> {
+    let text = reader.string(key)?;
+    if let Ok(address) = text.value.parse() {
+        return Some(Identity::Address(address));
+    }
+    if text.value.is_empty()
+        || text.value.len() > MAX_IDENTITY
+        || !text.value.chars().all(|c| c.is_ascii_graphic())
+    {
+        let remedy = "write an address, a host name or user@host; AWS expects the customer gateway's address";
+        reader.bad(text.span, format!("`{key}` is no IKE identity"), remedy);
+        return None;
+    }
+    let owned = text.value.to_owned();
+    Some(if owned.contains('@') { Identity::Email(owned) } else { Identity::Fqdn(owned) })
+}
+
+const STRONG_GROUPS: [u16; 3] = [20, 19, 14];
+
+fn strong_groups() -> Vec<DhGroup> {
+    STRONG_GROUPS.into_iter().filter_map(DhGroup::new).collect()
+}
+
+fn default_ike() -> Ike {
+    Ike {
+        encryption: vec![EncryptionAlgorithm::Aes256Gcm16],
+        integrity: vec![IntegrityAlgorithm::Sha2_384],
+        dh_groups: strong_groups(),
+        lifetime: DEFAULT_IKE_LIFETIME,
+    }
+}
+
+fn default_esp() -> Esp {
+    Esp {
+        encryption: vec![EncryptionAlgorithm::Aes256Gcm16],
+        integrity: vec![IntegrityAlgorithm::Sha2_384],
+        dh_groups: strong_groups(),
+        lifetime: DEFAULT_ESP_LIFETIME,
+        esn: Esn::No,
+        replay_window: DEFAULT_REPLAY_WINDOW,
+    }
+}
+
+fn ike(reader: &mut Reader<'_, '_>, peer: Peer) -> Ike {
+    let default = default_ike();
+    let encryption = encryption(reader).unwrap_or(default.encryption);
+    // The hash is the PRF whatever the cipher, so a weak one always counts (RFC 5282 §8).
+    let integrity = integrity(reader, true).unwrap_or(default.integrity);
+    let dh_groups = groups(reader, peer, true).unwrap_or(default.dh_groups);
+    let range = match peer {
+        Peer::Aws => limit(peer, 900, 900, 28_800),
+        Peer::Other => limit(peer, 10, 10, 86_400),
+    };
+    let lifetime = reader.duration("lifetime", range).map_or(default.lifetime, |at| at.value);
+    Ike { encryption, integrity, dh_groups, lifetime }
+}
+
+fn esp(reader: &mut Reader<'_, '_>, peer: Peer) -> Esp {
+    let default = default_esp();
+    let encryption = encryption(reader).unwrap_or(default.encryption);
+    let hash_used = encryption.iter().any(|cipher| !cipher.is_aead());
+    let integrity = integrity(reader, hash_used).unwrap_or(default.integrity);
+    let dh_groups = groups(reader, peer, false).unwrap_or(default.dh_groups);
+    let range = match peer {
+        Peer::Aws => limit(peer, 900, 900, 3_600),
+        Peer::Other => limit(peer, 10, 10, 86_400),
+    };
+    let lifetime = reader.duration("lifetime", range).map_or(default.lifetime, |at| at.value);
+    let esn = reader.choice("esn", &[("no", Esn::No), ("yes", Esn::Yes), ("both", Esn::Both)]);
+    let window = reader.number("replay_window", 64..=2048).and_then(|at| u32::try_from(at.value).ok());
+    Esp {
+        encryption,
+        integrity,
+        dh_groups,
+        lifetime,
+        esn: esn.unwrap_or(default.esn),
+        replay_window: window.unwrap_or(default.replay_window),
+    }
+}
+
+/// AWS wants phase 2 below phase 1; a child SA that outlives its parent makes no sense elsewhere either.
+fn lifetimes_fit(reader: &mut Reader<'_, '_>, esp_header: Option<Range<usize>>, ike: &Ike, esp: &Esp) {
+    if esp.lifetime < ike.lifetime {
+        return;
+    }
+    let finding = Diagnostic::error(
+        "CFG-LIFETIME",
+        format!(
+            "the lifetime of phase 2 ({}) is not below that of phase 1 ({})",
+            scalar::show_duration(esp.lifetime),
+            scalar::show_duration(ike.lifetime)
+        ),
+        "copy both from the tunnel options at AWS (28800 and 3600 unless changed)",
+    );
+    let span = esp_header.or_else(|| reader.span_of("ike")).unwrap_or(reader.span());
+    reader.push(finding.at(span, ""));
+}
+
+fn rekey_margin(reader: &mut Reader<'_, '_>, peer: Peer, esp_lifetime: Duration) -> Duration {
+    let min = if peer == Peer::Aws { 60 } else { 0 };
+    // AWS: at most half of the phase 2 lifetime.
+    let max = Duration::from_secs(esp_lifetime.as_secs() / 2);
+    let range = Duration::from_secs(min)..=max.max(Duration::from_secs(min));
+    reader.duration("rekey_margin", range).map_or(DEFAULT_MARGIN.min(max), |at| at.value)
+}
+
+fn encryption(reader: &mut Reader<'_, '_>) -> Option<Vec<EncryptionAlgorithm>> {
+    let names = EncryptionAlgorithm::ALL.map(EncryptionAlgorithm::name);
+    named(reader, "encryption", &names, EncryptionAlgorithm::from_name, |text| {
+        scalar::meant_encryption(text).map(EncryptionAlgorithm::name)
+    })
+    .map(|found| found.into_iter().map(|at| at.value).collect())
+}
+
+fn integrity(reader: &mut Reader<'_, '_>, used: bool) -> Option<Vec<IntegrityAlgorithm>> {
+    let names = IntegrityAlgorithm::ALL.map(IntegrityAlgorithm::name);
+    let found = named(reader, "integrity", &names, IntegrityAlgorithm::from_name, |text| {
+        scalar::meant_integrity(text).map(IntegrityAlgorithm::name)
+    })?;
+    for at in found.iter().filter(|at| used && at.value.is_weak()) {
+        weak(reader, at.value.name(), at.span.clone());
+    }
+    Some(found.into_iter().map(|at| at.value).collect())
+}
+
+/// A list of algorithm names; `None` when it is missing or has no good entry.
+fn named<T: Copy + PartialEq>(
+    reader: &mut Reader<'_, '_>,
+    key: &'static str,
+    names: &[&str],
+    from_name: impl Fn(&str) -> Option<T>,
+    meant: impl Fn(&str) -> Option<&'static str>,
+) -> Option<Vec<At<T>>> {
+    let mut found: Vec<At<T>> = Vec::new();
+    let items = non_empty(reader, key)?;
+    for (item, span) in items {
+        let DeValue::String(text) = item else {
+            reader.bad(span, format!("`{key}` holds names"), format!("write {}", one_of(names)));
+            continue;
+        };
+        match from_name(text) {
+            Some(value) if found.iter().any(|at| at.value == value) => {}
+            Some(value) => found.push(At { value, span }),
+            None => {
+                let near = meant(text).or_else(|| nearest(text, names.iter().copied()));
+                let remedy = match near {
+                    Some(near) => format!("write \"{near}\", as AWS spells it"),
+                    None => format!("choose among {}", one_of(names)),
+                };
+                let what = format!("AWS has no {key} algorithm \"{}\"", shorten(text));
+                reader.bad(span, what, remedy);
+            }
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+fn non_empty<'t>(
+    reader: &mut Reader<'t, '_>,
+    key: &'static str,
+) -> Option<Vec<(&'t DeValue<'t>, Range<usize>)>> {
+    let items = reader.list(key)?;
+    if items.is_empty() {
+        let span = reader.span_of(key).unwrap_or(0..0);
+        reader.bad(span, format!("`{key}` is empty"), "name at least one, or remove the key for the default");
+        return None;
+    }
+    Some(items)
+}
+
+fn groups(reader: &mut Reader<'_, '_>, peer: Peer, phase1: bool) -> Option<Vec<DhGroup>> {
+    let mut found: Vec<DhGroup> = Vec::new();
+    for (item, span) in non_empty(reader, "dh_groups")? {
+        let number = match item {
+            DeValue::Integer(number) => u16::from_str_radix(number.as_str(), number.radix()).ok(),
+            DeValue::String(text) => {
+                let remedy = match scalar::meant_group(text) {
+                    Some(number) => format!("write the number: {number}"),
+                    None => "write the group's number, such as 20 for ECP-384".to_owned(),
+                };
+                reader.bad(span, "a Diffie-Hellman group is a number", remedy);
+                continue;
+            }
+            _ => None,
+        };
+        match number.and_then(|n| group(n, peer, phase1)) {
+            Some(Ok(group)) if found.contains(&group) => {}
+            Some(Ok(group)) => {
+                if group.is_weak() {
+                    weak(reader, &format!("group {group} ({})", group.name()), span);
+                }
+                found.push(group);
+            }
+            Some(Err((what, remedy))) => reader.bad(span, what, remedy),
+            None => reader.bad(
+                span,
+                "there is no such Diffie-Hellman group",
+                "choose among 20, 21, 19 and 14 to 18",
+            ),
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// The group, or why this one cannot be used; `None` for a number that means nothing.
+fn group(number: u16, peer: Peer, phase1: bool) -> Option<Result<DhGroup, (String, &'static str)>> {
+    let strong = "choose 20, 21, 19 or 14 to 18";
+    match number {
+        22..=24 => {
+            Some(Err((format!("group {number} is not supported: RFC 8247 §2.4 advises against it"), strong)))
+        }
+        5 if phase1 && peer == Peer::Aws => Some(Err(("AWS has group 5 in phase 2 only".to_owned(), strong))),
+        31 if peer == Peer::Aws => Some(Err(("AWS has no group 31 (x25519)".to_owned(), strong))),
+        _ => DhGroup::new(number).map(Ok),
+    }
+}
+
+fn weak(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>) {
+    let warning = Diagnostic::warning(
+        "CFG-WEAK",
+        format!("{name} is weak"),
+        "allow a stronger one in the tunnel options at AWS and list that one only",
+    );
+    let cause = "AWS takes the lowest value that both sides allow, so a weak one in the list is the one used";
+    reader.push(warning.at(span, "weak").because(cause));
+}
+
+fn selectors(nets: Option<Vec<At<IpNet>>>, inside: &[Inside]) -> Vec<TrafficSelector> {
+    match nets {
+        Some(nets) if !nets.is_empty() => nets.iter().map(|at| TrafficSelector::from_net(at.value)).collect(),
+        _ => inside
+            .iter()
+            .map(|link| match link.aws {
+                IpAddr::V4(_) => TrafficSelector::any_v4(),
+                IpAddr::V6(_) => TrafficSelector::any_v6(),
+            })
+            .collect(),
+    }
+}
+
+const ALL_OFFLOADS: Offload = Offload { tun: true, udp_send: true, udp_receive: true };
+
+fn offload(reader: &mut Reader<'_, '_>) -> Offload {
+    Offload {
+        tun: reader.boolean("tun").unwrap_or(true),
+        udp_send: reader.boolean("udp_send").unwrap_or(true),
+        udp_receive: reader.boolean("udp_receive").unwrap_or(true),
+    }
+}
+
+const DEFAULT_PROBE: Probe = Probe { interval: Duration::from_secs(1), loss: 3 };
+
+fn probe(reader: &mut Reader<'_, '_>) -> Probe {
+    let range = Duration::from_millis(100)..=Duration::from_secs(60);
+    let interval = reader.duration("interval", range).map_or(DEFAULT_PROBE.interval, |at| at.value);
+    let loss = reader.number("loss", 1..=100).and_then(|at| u32::try_from(at.value).ok());
+    Probe { interval, loss: loss.unwrap_or(DEFAULT_PROBE.loss) }
+}
