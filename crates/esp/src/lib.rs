@@ -32,6 +32,7 @@ pub mod icmp;
 pub mod mss;
 pub mod outer;
 pub mod packet;
+pub mod segment;
 
 pub use crypt::KeyError;
 pub use drop_reason::{DropCounter, DropReason};
