@@ -9,10 +9,10 @@
 mod plane;
 mod recording;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ike::{ChildId, Endpoint, Input, Notice, Output, Status, Timer, Transmit};
-use model::Instant;
+use model::{Encapsulation, EspSuite, Instant};
 
 pub use plane::{Plane, PlaneError};
 pub use recording::{Call, Recording};
@@ -24,8 +24,8 @@ pub enum Effect {
     Send(Transmit),
     /// Log and count.
     Notice(Notice),
-    /// Outbound traffic can flow, or flows through another child now.
-    Carrying(ChildId),
+    /// Outbound traffic can flow, or flows through another child or in another way now.
+    Carrying(Carrying),
     /// No child is left that could carry traffic.
     Idle,
     /// A child could not be installed and will carry nothing, or could not follow the peer's new address.
@@ -37,19 +37,30 @@ pub enum Effect {
     },
 }
 
+/// The child that outbound traffic takes, with what its packets cost on the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carrying {
+    /// The child.
+    pub child: ChildId,
+    /// Its algorithms.
+    pub suite: EspSuite,
+    /// What carries it.
+    pub encapsulation: Encapsulation,
+}
+
 /// An endpoint and the data plane that it commands.
 pub struct Tunnel<P> {
     endpoint: Endpoint,
     plane: P,
-    installed: BTreeSet<ChildId>,
-    /// The child that outbound traffic takes.
+    installed: BTreeMap<ChildId, Carrying>,
+    /// What outbound traffic takes.
     carrying: Option<ChildId>,
 }
 
 impl<P: Plane> Tunnel<P> {
     /// Nothing is installed yet, so `plane` must not hold children.
     pub fn new(endpoint: Endpoint, plane: P) -> Self {
-        Self { endpoint, plane, installed: BTreeSet::new(), carrying: None }
+        Self { endpoint, plane, installed: BTreeMap::new(), carrying: None }
     }
 
     /// Feeds one input; call [`Tunnel::poll`] until it is empty afterwards.
@@ -88,13 +99,13 @@ impl<P: Plane> Tunnel<P> {
     }
 
     /// The child that outbound traffic takes.
-    pub fn carrying(&self) -> Option<ChildId> {
-        self.carrying
+    pub fn carrying(&self) -> Option<Carrying> {
+        self.installed.get(&self.carrying?).copied()
     }
 
     /// Ends the negotiator without a word to the peer and gives the data plane back, its children retired.
     pub fn into_plane(self) -> P {
-        for child in &self.installed {
+        for child in self.installed.keys() {
             self.plane.retire(*child);
         }
         self.plane
@@ -106,7 +117,9 @@ impl<P: Plane> Tunnel<P> {
                 if let Err(error) = self.plane.install(&child) {
                     return Some(Effect::PlaneFailed { child: child.id, error });
                 }
-                self.installed.insert(child.id);
+                let what =
+                    Carrying { child: child.id, suite: child.suite, encapsulation: child.encapsulation };
+                self.installed.insert(child.id, what);
                 if child.activate_outbound {
                     return self.carry(child.id);
                 }
@@ -114,14 +127,14 @@ impl<P: Plane> Tunnel<P> {
             }
             Output::Activate { child } => {
                 // A child whose installation failed was reported then.
-                if !self.installed.contains(&child) {
+                if !self.installed.contains_key(&child) {
                     return None;
                 }
                 self.plane.activate(child);
                 self.carry(child)
             }
             Output::Retire { child } => {
-                if !self.installed.remove(&child) {
+                if self.installed.remove(&child).is_none() {
                     return None;
                 }
                 self.plane.retire(child);
@@ -132,11 +145,12 @@ impl<P: Plane> Tunnel<P> {
                 None
             }
             Output::Path { child, local, remote, encapsulation } => {
-                if !self.installed.contains(&child) {
-                    return None;
+                let known = self.installed.get_mut(&child)?;
+                if let Err(error) = self.plane.set_path(child, local, remote, encapsulation) {
+                    return Some(Effect::PlaneFailed { child, error });
                 }
-                let moved = self.plane.set_path(child, local, remote, encapsulation);
-                moved.err().map(|error| Effect::PlaneFailed { child, error })
+                let changed = std::mem::replace(&mut known.encapsulation, encapsulation) != encapsulation;
+                (changed && self.carrying == Some(child)).then_some(Effect::Carrying(*known))
             }
             Output::Send(transmit) => Some(Effect::Send(transmit)),
             Output::Notice(notice) => Some(Effect::Notice(notice)),
@@ -144,6 +158,7 @@ impl<P: Plane> Tunnel<P> {
     }
 
     fn carry(&mut self, child: ChildId) -> Option<Effect> {
-        (self.carrying.replace(child) != Some(child)).then_some(Effect::Carrying(child))
+        let changed = self.carrying.replace(child) != Some(child);
+        self.carrying().filter(|_| changed).map(Effect::Carrying)
     }
 }
