@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use model::Instant;
 
-use crate::egress::{Candidate, Decision, PathAttributes, Previous};
-use crate::route::{DEFAULT_METRIC, NextHop, Route, RouteKey, TABLE_MAIN};
+use crate::egress::{Candidate, Decision, PathAttributes, Previous, choose};
+use crate::route::{DEFAULT_METRIC, NextHop, Route, RouteKey, TABLE_MAIN, covers};
 
 /// The most routes we ask the kernel for: AWS announces at most 5,000 on a transit gateway.
 pub const ROUTES_MAX: usize = 20_000;
@@ -34,8 +34,8 @@ pub struct Policy {
     pub multipath: bool,
     /// The addresses the tunnels' own packets go to (AWS outside addresses).
     pub outside: Vec<IpAddr>,
-    /// How each outside address is reached without us (the answer of `ip route get` on the underlay). With it,
-    /// a route that covers the address is made together with a host route; without it, it is refused.
+    /// How each outside address is reached without us ([`crate::Observed::underlay`]). With it, a route that
+    /// covers the address is made together with a host route; without it, it is refused.
     pub underlay: BTreeMap<IpAddr, NextHop>,
     /// The /30 and /126 nets inside the tunnels.
     pub inside: Vec<IpNet>,
@@ -154,8 +154,69 @@ impl Desired {
     ///
     /// The reason when `policy` forbids it; then nothing changed.
     pub fn insert(&mut self, prefix: IpNet, via: Vec<NextHop>, policy: &Policy) -> Result<(), Refusal> {
-        let _ = (prefix, via, policy);
+        let prefix = prefix.trunc();
+        let refuse = |reason| Err(Refusal { prefix, reason });
+        if unroutable(&prefix) {
+            return refuse(RefusalReason::Unroutable);
+        }
+        if is_default(&prefix) && !policy.allow_default {
+            return refuse(RefusalReason::Default);
+        }
+        if policy.inside.iter().any(|inside| covers(inside, &prefix)) {
+            return refuse(RefusalReason::Inside);
+        }
+        if policy.lan.iter().any(|lan| lan.trunc() == prefix) {
+            return refuse(RefusalReason::Lan);
+        }
+        let mut guards = Vec::new();
+        for outside in &policy.outside {
+            let host = IpNet::from(*outside);
+            match policy.underlay.get(outside) {
+                _ if !covers(&prefix, &host) => {}
+                Some(hop) if host != prefix => {
+                    guards.push(Route::ours(host, vec![hop.clone()], policy.metric, policy.table));
+                }
+                _ => return refuse(RefusalReason::Swallows(*outside)),
+            }
+        }
+        let mut route = Route::ours(prefix, via, policy.metric, policy.table);
+        if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&route.key()) {
+            return refuse(RefusalReason::TooMany);
+        }
+        route.source = match prefix {
+            IpNet::V4(_) => policy.source_v4.map(IpAddr::V4),
+            IpNet::V6(_) => policy.source_v6.map(IpAddr::V6),
+        };
+        self.protective.extend(guards.into_iter().map(|guard| (guard.key(), guard)));
+        self.routes.insert(route.key(), route);
         Ok(())
+    }
+}
+
+/// A default route, or one of the wide prefixes that amount to it when they come in pairs.
+fn is_default(prefix: &IpNet) -> bool {
+    match prefix {
+        IpNet::V4(prefix) => prefix.prefix_len() <= 1,
+        // 2000::/3 is all of the public IPv6 address space.
+        IpNet::V6(prefix) => prefix.prefix_len() <= 3,
+    }
+}
+
+fn unroutable(prefix: &IpNet) -> bool {
+    match prefix {
+        IpNet::V4(prefix) if prefix.prefix_len() == 0 => false,
+        IpNet::V4(prefix) => {
+            let network = prefix.network();
+            network.is_loopback() || network.is_multicast() || network.octets().first() == Some(&0)
+        }
+        IpNet::V6(prefix) if prefix.prefix_len() < 8 => false,
+        IpNet::V6(prefix) => {
+            let network = prefix.network();
+            network.is_loopback()
+                || network.is_multicast()
+                || network.is_unspecified()
+                || network.is_unicast_link_local()
+        }
     }
 }
 
@@ -195,6 +256,72 @@ pub fn build(
     policy: &Policy,
     previous: &BTreeMap<IpNet, Previous>,
 ) -> Outcome {
-    let _ = (now, tunnels, policy, previous);
-    Outcome::default()
+    let mut deciding = Deciding { now, tunnels, previous, known: BTreeMap::new() };
+    let mut outcome = Outcome::default();
+    for (prefix, offers) in offers(tunnels) {
+        let decision = deciding.decide(prefix, offers);
+        let chosen = |tunnel: &&Tunnel| match policy.multipath {
+            true => decision.equals.contains(&tunnel.candidate.tunnel),
+            false => decision.tunnel.as_ref() == Some(&tunnel.candidate.tunnel),
+        };
+        let via: Vec<_> =
+            tunnels.iter().filter(chosen).map(|it| NextHop::device(it.interface.clone())).collect();
+        if !via.is_empty()
+            && let Err(refusal) = outcome.desired.insert(prefix, via, policy)
+        {
+            outcome.refusals.push(refusal);
+        }
+        outcome.choices.push(Choice { prefix, decision });
+    }
+    outcome
+}
+
+/// Who offers a prefix: indices into the tunnels, with the path each has.
+type Offers = Vec<(usize, Option<PathAttributes>)>;
+
+fn offers(tunnels: &[Tunnel]) -> BTreeMap<IpNet, Offers> {
+    let mut offers: BTreeMap<IpNet, Offers> = BTreeMap::new();
+    for (index, tunnel) in tunnels.iter().enumerate() {
+        match &tunnel.prefixes {
+            Prefixes::Static(prefixes) => {
+                for prefix in prefixes {
+                    offers.entry(prefix.trunc()).or_default().push((index, None));
+                }
+            }
+            Prefixes::Bgp(paths) => {
+                for (prefix, path) in paths {
+                    offers.entry(prefix.trunc()).or_default().push((index, Some(path.clone())));
+                }
+            }
+        }
+    }
+    offers
+}
+
+/// Decides each distinct question once: thousands of prefixes share a handful of them.
+struct Deciding<'a> {
+    now: Instant,
+    tunnels: &'a [Tunnel],
+    previous: &'a BTreeMap<IpNet, Previous>,
+    known: BTreeMap<(Offers, Option<&'a Previous>), Decision>,
+}
+
+impl Deciding<'_> {
+    fn decide(&mut self, prefix: IpNet, offers: Offers) -> Decision {
+        let key = (offers, self.previous.get(&prefix));
+        if let Some(decision) = self.known.get(&key) {
+            return decision.clone();
+        }
+        let candidates: Vec<_> = key
+            .0
+            .iter()
+            .filter_map(|(index, path)| {
+                let tunnel = self.tunnels.get(*index)?;
+                Some(Candidate { path: path.clone(), ..tunnel.candidate.clone() })
+            })
+            .collect();
+        let decision = choose(self.now, &candidates, key.1);
+        self.known.insert(key, decision.clone());
+        decision
+    }
 }

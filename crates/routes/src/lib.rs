@@ -18,7 +18,7 @@ pub mod route;
 pub mod rule;
 
 pub use desired::{Desired, Outcome, Policy, Prefixes, Refusal, RefusalReason, Tunnel, build};
-pub use egress::{Arrival, Candidate, Decision, PathAttributes, Previous, Reason, choose};
+pub use egress::{Arrival, Candidate, Decision, Despite, PathAttributes, Previous, Reason, choose};
 pub use observed::Observed;
 pub use plan::{Change, Conflict, ConflictEffect, Plan, cleanup, plan};
 pub use route::{NextHop, PROTOCOL, Route, RouteKey, TABLE_MAIN};

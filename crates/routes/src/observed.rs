@@ -2,9 +2,13 @@
 //!
 //! It never filters: foreign routes are needed to report conflicts.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use crate::route::{Route, RouteKey};
+use ipnet::IpNet;
+
+use crate::route::{NextHop, Route, RouteKey, covers};
 
 /// The routes of the kernel at one moment, ours and everybody's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,5 +52,22 @@ impl Observed {
     /// Everybody else's routes.
     pub fn foreign(&self) -> &[Route] {
         &self.foreign
+    }
+
+    /// How packets to `address` would leave without us: the longest foreign match in `table`, the lower metric
+    /// first. Routes over `tunnels` (our own interfaces, which FRR or BIRD may use too) do not count.
+    pub fn underlay(&self, address: IpAddr, table: u32, tunnels: &[String]) -> Option<NextHop> {
+        let host = IpNet::from(address);
+        let outside = |route: &&Route| {
+            route.table == table
+                && covers(&route.prefix, &host)
+                && !route.via.iter().any(|hop| tunnels.contains(&hop.interface))
+        };
+        let best = self
+            .foreign
+            .iter()
+            .filter(outside)
+            .max_by_key(|route| (route.prefix.prefix_len(), Reverse(route.effective_metric())))?;
+        best.via.first().map(|hop| NextHop { weight: 1, ..hop.clone() })
     }
 }

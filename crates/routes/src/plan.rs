@@ -3,7 +3,11 @@
 //! It never proposes to change or delete a route of somebody else, and never leaves a moment without a route
 //! where one was and will be: new before old, protecting host routes first in and last out.
 
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use ipnet::IpNet;
 
 use crate::desired::Desired;
 use crate::observed::Observed;
@@ -99,8 +103,60 @@ pub struct Plan {
 /// The changes that make the kernel's routes of ours equal to `desired`. Idempotent: carrying them out and
 /// planning again gives no change.
 pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
-    let _ = (desired, observed);
-    Plan::default()
+    let mut plan = Plan::default();
+    let mut foreign: BTreeMap<(u32, IpNet), Vec<&Route>> = BTreeMap::new();
+    for route in observed.foreign() {
+        foreign.entry((route.table, route.prefix.trunc())).or_default().push(route);
+    }
+    let others = |route: &Route| foreign.get(&(route.table, route.prefix)).map_or(&[][..], Vec::as_slice);
+
+    for route in desired.protective().values() {
+        // Somebody else's host route to an outside address protects as well as ours.
+        if others(route).is_empty() {
+            plan.put(route, observed);
+        }
+    }
+    let mut blocked = BTreeSet::new();
+    for route in desired.routes().values() {
+        for other in others(route) {
+            let effect = match other.effective_metric().cmp(&route.effective_metric()) {
+                Ordering::Equal => ConflictEffect::Blocked,
+                Ordering::Less => ConflictEffect::ForeignWins,
+                Ordering::Greater => ConflictEffect::OursWins,
+            };
+            if effect == ConflictEffect::Blocked {
+                blocked.insert(route.key());
+            }
+            plan.conflicts.push(Conflict { ours: route.clone(), foreign: (*other).clone(), effect });
+        }
+        // Replacing by key would hit the foreign route, and adding beside it must fail.
+        if !blocked.contains(&route.key()) {
+            plan.put(route, observed);
+        }
+    }
+
+    let wanted = |route: &Route| {
+        let key = route.key();
+        let routes =
+            desired.routes().get(&key).filter(|it| !blocked.contains(&key) || it.same_content(route));
+        routes.is_some() || desired.protective().contains_key(&key)
+    };
+    let mut gone: Vec<&Route> = observed.ours().values().filter(|route| !wanted(route)).collect();
+    // Wide before narrow: what a host route protects against goes before the host route.
+    gone.sort_by_key(|route| (route.prefix.prefix_len(), route.key()));
+    plan.changes.extend(gone.into_iter().cloned().map(Change::Delete));
+    plan
+}
+
+impl Plan {
+    /// Adds what it takes to have `route`.
+    fn put(&mut self, route: &Route, observed: &Observed) {
+        match observed.ours().get(&route.key()) {
+            None => self.changes.push(Change::Add(route.clone())),
+            Some(old) if old.same_content(route) => {}
+            Some(old) => self.changes.push(Change::Replace { old: old.clone(), new: route.clone() }),
+        }
+    }
 }
 
 /// The changes that remove everything of ours: on exit, or after a crash with nothing configured.
