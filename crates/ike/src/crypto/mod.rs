@@ -7,6 +7,7 @@
 
 mod algorithm;
 mod auth;
+mod cipher;
 mod cookie;
 mod keys;
 mod kx;

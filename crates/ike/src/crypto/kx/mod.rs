@@ -5,9 +5,17 @@
 //! so no connection needs them. Group 2 is kept because it is what AWS's downloads print, group 5 because AWS
 //! offers it for perfect forward secrecy.
 
+mod curve25519;
+mod ecp;
+mod modp;
+mod primes;
+
 use model::{Secret, SecureRng};
 
 use crate::wire::DhGroup;
+
+/// Bits of a P-521 field element's first octet that stay zero.
+const P521_EXCESS_BITS: u32 = 7;
 
 /// Groups we can run, the ones we would choose first in front.
 pub const GROUPS: [DhGroup; 11] = [
@@ -62,6 +70,16 @@ pub enum BadPublicValue {
 pub struct KeyPair {
     group: DhGroup,
     public: Vec<u8>,
+    private: Private,
+}
+
+/// The private half; each wipes itself when dropped.
+enum Private {
+    Modp(modp::Private),
+    P256(p256::SecretKey),
+    P384(p384::SecretKey),
+    P521(p521::SecretKey),
+    Curve25519(curve25519::Private),
 }
 
 impl std::fmt::Debug for KeyPair {
@@ -75,8 +93,22 @@ impl KeyPair {
     ///
     /// # Errors
     /// When the group is not one of [`GROUPS`].
-    pub fn generate(group: DhGroup, _rng: &mut dyn SecureRng) -> Result<Self, UnsupportedGroup> {
-        Err(UnsupportedGroup(group))
+    pub fn generate(group: DhGroup, rng: &mut dyn SecureRng) -> Result<Self, UnsupportedGroup> {
+        let private = match group {
+            DhGroup::ECP_256 => Private::P256(ecp::generate(0, rng)),
+            DhGroup::ECP_384 => Private::P384(ecp::generate(0, rng)),
+            DhGroup::ECP_521 => Private::P521(ecp::generate(P521_EXCESS_BITS, rng)),
+            DhGroup::CURVE25519 => Private::Curve25519(curve25519::Private::generate(rng)),
+            _ => Private::Modp(modp::Private::generate(group, rng).ok_or(UnsupportedGroup(group))?),
+        };
+        let public = match &private {
+            Private::Modp(key) => key.public(),
+            Private::P256(key) => ecp::public(key),
+            Private::P384(key) => ecp::public(key),
+            Private::P521(key) => ecp::public(key),
+            Private::Curve25519(key) => key.public(),
+        };
+        Ok(Self { group, public, private })
     }
 
     /// The group.
@@ -94,7 +126,13 @@ impl KeyPair {
     ///
     /// # Errors
     /// When the value has the wrong length or may not be used; nothing is computed with it then.
-    pub fn agree(self, _peer: &[u8]) -> Result<Secret, BadPublicValue> {
-        Err(BadPublicValue::Value(self.group))
+    pub fn agree(self, peer: &[u8]) -> Result<Secret, BadPublicValue> {
+        match &self.private {
+            Private::Modp(key) => key.agree(peer),
+            Private::P256(key) => ecp::agree(self.group, key, peer),
+            Private::P384(key) => ecp::agree(self.group, key, peer),
+            Private::P521(key) => ecp::agree(self.group, key, peer),
+            Private::Curve25519(key) => key.agree(peer),
+        }
     }
 }

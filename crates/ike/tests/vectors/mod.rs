@@ -1,0 +1,67 @@
+//! What the wire and crypto tests share: a seeded generator, hexadecimal, and the committed vector files.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::BTreeMap;
+
+use model::SecureRng;
+
+/// SplitMix64: the same stream for the same seed, on every machine.
+pub(crate) struct SeededRng(pub(crate) u64);
+
+impl SecureRng for SeededRng {
+    fn fill(&mut self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let bytes = (z ^ (z >> 31)).to_le_bytes();
+            chunk.copy_from_slice(&bytes[..chunk.len()]);
+        }
+    }
+}
+
+/// Octets of a hexadecimal text; white space is ignored.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(|c| u8::try_from(c.to_digit(16).expect("a hexadecimal digit")).unwrap())
+        .collect();
+    assert_eq!(digits.len() % 2, 0, "whole octets");
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// One record of a vector file: `name = value` lines.
+pub(crate) struct Record(BTreeMap<String, String>);
+
+impl Record {
+    /// A value as text.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.0.get(name).unwrap_or_else(|| panic!("the vector has no {name}"))
+    }
+
+    /// A value as octets.
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        unhex(self.text(name))
+    }
+}
+
+/// Records of a vector file; blank lines part them, `#` starts a comment.
+pub(crate) fn records(file: &str) -> Vec<Record> {
+    let mut records = vec![Record(BTreeMap::new())];
+    for line in file.lines().filter(|line| !line.starts_with('#')) {
+        match line.split_once(" = ") {
+            Some((name, value)) => {
+                let old = records.last_mut().unwrap().0.insert(name.to_owned(), value.to_owned());
+                assert!(old.is_none(), "{name} stands twice in one record");
+            }
+            None => {
+                assert_eq!(line, "", "a line without a value");
+                records.push(Record(BTreeMap::new()));
+            }
+        }
+    }
+    records.retain(|record| !record.0.is_empty());
+    records
+}
