@@ -7,8 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod counters;
 mod error;
 mod event;
+mod inbound;
+mod outbound;
+mod probe;
+mod send;
+mod shared;
 mod stats;
 mod tunnel;
 
@@ -16,4 +22,4 @@ pub use config::{Child, OffloadSwitches, ProbeAddresses, TunnelConfig};
 pub use error::{Error, InjectError};
 pub use event::Event;
 pub use stats::{Calls, ChildStats, Drops, OffloadState, OffloadStates, Stats, Traffic};
-pub use tunnel::Tunnel;
+pub use tunnel::{MAX_CHILDREN, Tunnel};

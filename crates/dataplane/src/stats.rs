@@ -1,5 +1,6 @@
 //! Counters, as read by `status` and the metrics.
 
+use esp::DropCounter;
 use model::{Encapsulation, Instant, Spi};
 
 /// Packets and octets of inner packets.
@@ -40,10 +41,12 @@ pub struct Drops {
     pub send: u64,
     /// The kernel refused to take the packet on the TUN.
     pub tun: u64,
+    /// Dummy packets (next header 59) of a peer that hides its traffic's shape; normal operation, not a loss.
+    pub dummy: u64,
 }
 
 impl Drops {
-    /// All of them.
+    /// All of them but the dummies.
     pub const fn total(&self) -> u64 {
         self.auth
             + self.replay
@@ -56,6 +59,18 @@ impl Drops {
             + self.exhausted
             + self.send
             + self.tun
+    }
+
+    /// The value of one of the six counters of the status document, which fold the finer reasons.
+    pub const fn published(&self, counter: DropCounter) -> u64 {
+        match counter {
+            DropCounter::Auth => self.auth,
+            DropCounter::Replay => self.replay,
+            DropCounter::NoSa => self.no_sa + self.selector + self.exhausted,
+            DropCounter::Malformed => self.malformed,
+            DropCounter::Mtu => self.mtu,
+            DropCounter::Queue => self.queue + self.ecn + self.send + self.tun,
+        }
     }
 }
 

@@ -4,6 +4,13 @@
 //! and kernel objects, never decides what they mean, never enters another network namespace, and never logs.
 #![warn(unsafe_op_in_unsafe_fn)]
 
+/// The error numbers that callers tell apart, so that they need no libc.
+pub mod errno {
+    pub use libc::{
+        EBADFD, EEXIST, EINVAL, EIO, EMSGSIZE, ENETUNREACH, ENOBUFS, ENODEV, ENOENT, EPERM, ESRCH,
+    };
+}
+
 pub mod clock;
 pub mod entropy;
 mod error;

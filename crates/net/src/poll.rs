@@ -59,6 +59,24 @@ pub fn wait(watched: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result
     Ok(Ready(ready))
 }
 
+/// Waits until `fd` takes more to send, or `timeout` passed; `false` for the latter.
+///
+/// # Errors
+/// Only for a programming error.
+pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    let mut slot = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: `slot` is one valid pollfd, alive during the call.
+    match unsafe { libc::poll(&raw mut slot, 1, millis) } {
+        0 => Ok(false),
+        n if n > 0 => Ok(true),
+        _ => {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
+        }
+    }
+}
+
 /// An eventfd: any thread wakes the one that polls it.
 #[derive(Debug)]
 pub struct Waker(OwnedFd);

@@ -25,8 +25,6 @@ use socket::Requests;
 
 use crate::Error;
 
-/// Our protocol number on routes, "cgwd".
-pub const ROUTE_PROTOCOL: u8 = 186;
 /// The main routing table.
 pub const TABLE_MAIN: u32 = 254;
 

@@ -49,7 +49,7 @@ pub struct Route {
     pub destination: IpNet,
     /// The table it is in.
     pub table: u32,
-    /// Who made it; [`super::ROUTE_PROTOCOL`] is ours.
+    /// Who made it: the protocol number that tells one routing daemon's routes from another's.
     pub protocol: u8,
     /// Preference, the lower the better; zero stands for 0 (IPv4) or 1024 (IPv6).
     pub metric: u32,
@@ -64,12 +64,12 @@ pub struct Route {
 }
 
 impl Route {
-    /// A route of ours in the main table to `destination` through the point-to-point interface `index`.
-    pub fn through(destination: IpNet, index: u32) -> Self {
+    /// A route of `protocol` in the main table to `destination` through the point-to-point interface `index`.
+    pub fn through(destination: IpNet, index: u32, protocol: u8) -> Self {
         Self {
             destination,
             table: TABLE_MAIN,
-            protocol: super::ROUTE_PROTOCOL,
+            protocol,
             metric: 0,
             kind: RouteKind::Unicast,
             source: None,
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn routes_survive_the_kernel_form() {
-        let mut route = Route::through("10.1.0.0/16".parse().unwrap(), 7);
+        let mut route = Route::through("10.1.0.0/16".parse().unwrap(), 7, 173);
         round_trip(&route);
         route.metric = 100;
         route.table = 1000;
@@ -309,7 +309,7 @@ mod tests {
         round_trip(&route);
         route.next_hops.push(NextHop { index: 8, gateway: Some("10.9.9.9".parse().unwrap()), weight: 3 });
         round_trip(&route);
-        let mut drop = Route::through("2001:db8::/32".parse().unwrap(), 1);
+        let mut drop = Route::through("2001:db8::/32".parse().unwrap(), 1, 173);
         drop.kind = RouteKind::Blackhole;
         drop.next_hops.clear();
         round_trip(&drop);
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_unicast_route_without_a_way_is_refused_before_the_kernel_sees_it() {
-        let mut route = Route::through("10.1.0.0/16".parse().unwrap(), 7);
+        let mut route = Route::through("10.1.0.0/16".parse().unwrap(), 7, 173);
         route.next_hops.clear();
         assert!(matches!(to_message(&route), Err(Error::Argument(_))));
     }
