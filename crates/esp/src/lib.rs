@@ -29,6 +29,7 @@ pub mod checksum;
 pub mod ecn;
 pub mod fragment;
 pub mod icmp;
+pub mod merge;
 pub mod mss;
 pub mod outer;
 pub mod packet;
