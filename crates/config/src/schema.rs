@@ -182,9 +182,9 @@ pub static TUNNEL: Table = Table {
         key(
             "inside",
             "host address with `/30`",
-            "required unless `inside_ipv6`",
+            "required for `bgp`, unless `inside_ipv6` is there",
             "\"169.254.10.2/30\"",
-            "Our inside IPv4 address. AWS has the first usable address of the same /30, we have the second.",
+            "Our inside IPv4 address. AWS has the first usable address of the same /30, we have the second. A static connection runs without, but its tunnels cannot be probed.",
         ),
         key(
             "inside_ipv6",

@@ -257,7 +257,8 @@ pub struct Tunnel {
     pub customer_gateway: IpAddr,
     /// Local address to send from; `None` leaves it to the route towards `outside`.
     pub bind: Option<IpAddr>,
-    /// IPv4, IPv6 or both (in this order); not empty.
+    /// IPv4, IPv6 or both (in this order). Empty only in a static connection whose download names none
+    /// (Openswan's): then there is no address for the interface, and nothing to probe.
     pub inside: Vec<Inside>,
     /// Where the pre-shared key is.
     pub psk: KeySource,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
+use super::inside::ADD_INSIDE;
 use super::reader::At;
 use super::tunnel::PlacedTunnel;
 use crate::{BgpMode, Connection, Diagnostic, Peer, Report, Routing};
@@ -109,6 +110,9 @@ fn one_connection(placed: &Placed, all: &[&PlacedTunnel], report: &mut Report) {
         report,
     );
     tunnel_count(placed, report);
+    for tunnel in placed.tunnels.iter().filter(|t| t.tunnel.inside.is_empty()) {
+        missing_inside(placed, tunnel, report);
+    }
     for vpc in &placed.vpc {
         swallowed_outside(vpc, all, report);
         own_prefix(vpc, placed, report);
@@ -125,6 +129,20 @@ fn one_connection(placed: &Placed, all: &[&PlacedTunnel], report: &mut Report) {
         );
         let cause = "`lan` and `advertise` are empty, so the VPC has no way back to this side";
         report.push(warning.at(placed.header.clone(), "").because(cause));
+    }
+}
+
+/// BGP needs inside addresses; a static connection runs without, only blinder.
+fn missing_inside(placed: &Placed, tunnel: &PlacedTunnel, report: &mut Report) {
+    let what = format!("{} has no inside address", tunnel.tunnel.name);
+    let place = tunnel.header.clone();
+    if matches!(placed.connection.routing, Routing::Bgp(_)) {
+        let finding = Diagnostic::error("CFG-MISSING", what, ADD_INSIDE);
+        report.push(finding.at(place, "in this table").because("BGP runs between the inside addresses"));
+    } else {
+        let warning = Diagnostic::warning("CFG-NO-INSIDE", what, ADD_INSIDE);
+        let cause = "nothing can be probed through the tunnel: a dead one is noticed by IKE alone, after `dpd_timeout`";
+        report.push(warning.at(place, "in this table").because(cause));
     }
 }
 
@@ -199,7 +217,10 @@ fn own_prefix(vpc: &At<IpNet>, placed: &Placed, report: &mut Report) {
 
 fn no_inside_for(vpc: &At<IpNet>, placed: &Placed, report: &mut Report) {
     let same_family = |ours: IpNet| matches!(ours, IpNet::V4(_)) == matches!(vpc.value, IpNet::V4(_));
-    let carried = placed.tunnels.iter().any(|t| t.tunnel.inside.iter().any(|link| same_family(link.ours)));
+    let nameless =
+        placed.tunnels.iter().any(|t| t.tunnel.inside.is_empty()) && matches!(vpc.value, IpNet::V4(_));
+    let carried =
+        nameless || placed.tunnels.iter().any(|t| t.tunnel.inside.iter().any(|link| same_family(link.ours)));
     if carried || placed.tunnels.is_empty() {
         return;
     }

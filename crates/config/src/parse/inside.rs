@@ -19,22 +19,17 @@ pub(crate) fn is_reserved(net: Ipv4Addr) -> bool {
     net == RESERVED || (a, b, d) == (169, 254, 0) && c <= LAST_RESERVED
 }
 
-/// Reads `inside` and `inside_ipv6`; `None` when neither is usable.
+/// What to do about a missing inside address.
+pub(super) const ADD_INSIDE: &str = "add `inside = \"169.254.10.2/30\"`: \"Customer Gateway\" under \"Inside IP Addresses\" in the Generic download";
+
+/// Reads `inside` and `inside_ipv6`, both of which may be missing; `None` when one is wrong.
 pub(super) fn inside(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<(Vec<Inside>, Vec<Range<usize>>)> {
-    if !reader.has("inside") && !reader.has("inside_ipv6") {
-        let remedy = "add `inside = \"169.254.10.2/30\"`: \"Customer Gateway\" under \"Inside IP Addresses\" in the download";
-        reader.missing("inside", remedy);
-        return None;
-    }
+    let missing = !reader.has("inside") && !reader.has("inside_ipv6");
     let mut links = Vec::new();
     let mut spans = Vec::new();
     for key in ["inside", "inside_ipv6"] {
         let Some(at) = host(reader, key, key == "inside") else { continue };
-        let link = match at.value {
-            IpNet::V4(net) => v4(net, peer),
-            IpNet::V6(net) => v6(net, peer),
-        };
-        match link {
+        match link(at.value, peer) {
             Ok(link) => {
                 links.push(link);
                 spans.push(at.span);
@@ -44,7 +39,7 @@ pub(super) fn inside(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<(Vec<Ins
             }
         }
     }
-    (!links.is_empty()).then_some((links, spans))
+    (missing || !links.is_empty()).then_some((links, spans))
 }
 
 /// A host address with its prefix length, of the wanted family.
@@ -73,10 +68,22 @@ fn host(reader: &mut Reader<'_, '_>, key: &'static str, want_v4: bool) -> Option
     }
 }
 
-struct Bad {
-    what: String,
-    cause: &'static str,
-    remedy: String,
+/// Why an address is not ours on an inside link.
+pub(crate) struct Bad {
+    /// The sentence.
+    pub(crate) what: String,
+    /// The rule behind it.
+    pub(crate) cause: &'static str,
+    /// What to write.
+    pub(crate) remedy: String,
+}
+
+/// The link on which we have the address `ours`.
+pub(crate) fn link(ours: IpNet, peer: Peer) -> Result<Inside, Bad> {
+    match ours {
+        IpNet::V4(net) => v4(net, peer),
+        IpNet::V6(net) => v6(net, peer),
+    }
 }
 
 const V4_RULE: &str =
@@ -104,7 +111,7 @@ fn v4(net: Ipv4Net, peer: Peer) -> Result<Inside, Bad> {
             format!("the inside link is a /{length}"),
             "copy the customer gateway's inside address from the download, with its /30".to_owned(),
         ),
-        _ if net.network().octets()[..2] != [169, 254] => bad(
+        _ if !net.network().is_link_local() => bad(
             format!("{} is no inside address of AWS", net.addr()),
             "copy the customer gateway's address under \"Inside IP Addresses\" from the download".to_owned(),
         ),
@@ -142,7 +149,7 @@ fn v6(net: Ipv6Net, peer: Peer) -> Result<Inside, Bad> {
             format!("the inside IPv6 link is a /{length}"),
             "copy our address from the download, with /126".to_owned(),
         ),
-        _ if net.network().octets()[0] != 0xfd => bad(
+        _ if net.network().octets().first() != Some(&0xfd) => bad(
             format!("{} is no inside address of AWS", net.addr()),
             "copy the customer gateway's inside IPv6 address from the download".to_owned(),
         ),

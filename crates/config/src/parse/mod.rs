@@ -20,6 +20,7 @@ use crate::schema;
 use crate::{Config, Control, Diagnostic, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes};
 use check::Placed;
 use reader::Reader;
+pub(crate) use scalar::duration;
 
 /// The kernel's main routing table.
 const MAIN_TABLE: u32 = 254;

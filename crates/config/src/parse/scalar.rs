@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::{EncryptionAlgorithm, IntegrityAlgorithm};
 
 /// `500ms`, `30s`, `5m`, `8h`, or bare seconds.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.trim().bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.trim().split_at(digits);
     let number: u64 = number.parse().ok()?;

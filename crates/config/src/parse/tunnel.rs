@@ -43,6 +43,7 @@ pub(super) struct Defaults {
 /// A tunnel and where its parts stand.
 pub(super) struct PlacedTunnel {
     pub(super) tunnel: Tunnel,
+    pub(super) header: Range<usize>,
     pub(super) name: Range<usize>,
     pub(super) interface: Range<usize>,
     pub(super) outside: Range<usize>,
@@ -86,7 +87,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
     let (inside, inside_spans) = inside?;
     let header = reader.span();
     let name_at = name.unwrap_or(At { value: format!("tunnel{}", defaults.index + 1), span: header.clone() });
-    let position = At { value: format!("cgw{}", defaults.interface), span: header };
+    let position = At { value: format!("cgw{}", defaults.interface), span: header.clone() };
     let interface_at = interface.unwrap_or(position);
     let tunnel = Tunnel {
         name: name_at.value,
@@ -114,6 +115,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
     };
     Some(PlacedTunnel {
         tunnel,
+        header,
         name: name_at.span,
         interface: interface_at.span,
         outside: outside.span,
@@ -450,6 +452,8 @@ fn weak(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>) {
 fn selectors(nets: Option<Vec<At<IpNet>>>, inside: &[Inside]) -> Vec<TrafficSelector> {
     match nets {
         Some(nets) if !nets.is_empty() => nets.iter().map(|at| TrafficSelector::from_net(at.value)).collect(),
+        // Without inside addresses the connection is static and IPv4, as AWS's Openswan download is.
+        _ if inside.is_empty() => vec![TrafficSelector::any_v4()],
         _ => inside
             .iter()
             .map(|link| match link.aws {
