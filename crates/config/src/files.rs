@@ -90,6 +90,16 @@ fn mode(_: &Path) -> Option<u32> {
 }
 
 impl KeySource {
+    /// [`KeySource::fetch`] with systemd's `$CREDENTIALS_DIRECTORY`, and no grammar but that no white space frames
+    /// the key.
+    ///
+    /// # Errors
+    /// When the file or credential is missing, unreadable, or holds no key.
+    pub fn load(&self) -> Result<Secret, KeyError> {
+        let directory = std::env::var_os("CREDENTIALS_DIRECTORY");
+        self.fetch(Peer::Other, directory.as_ref().map(Path::new))
+    }
+
     /// Fetches the key; `peer` says which grammar it must follow, `credentials` is the value of `$CREDENTIALS_DIRECTORY`, when systemd set it.
     ///
     /// A final line end in a file is not part of the key; other white space is an error, never dropped.
