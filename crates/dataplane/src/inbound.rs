@@ -18,11 +18,11 @@ use model::{Instant, Spi};
 use net::MonotonicClock;
 use net::poll;
 use net::raw::{EspSocket, strip_ipv4_header};
-use net::tun::Tun;
 use net::udp::{ReceiveBatch, UdpSocket};
 
 use crate::Event;
 use crate::counters::{Cells, Reason, Tally};
+use crate::deliver::{Delivery, Place};
 use crate::probe;
 use crate::shared::Shared;
 
@@ -97,13 +97,13 @@ pub(crate) struct InboundWorker {
 /// Everything behind the receive buffers.
 struct Path {
     sas: Vec<Inbound>,
-    tun: Tun,
+    delivery: Delivery,
     tally: Tally,
 }
 
 impl InboundWorker {
-    pub(crate) fn new(shared: Arc<Shared>, commands: Arc<Commands>, tun: Tun) -> Self {
-        let path = Path { sas: Vec::new(), tun, tally: Tally::default() };
+    pub(crate) fn new(shared: Arc<Shared>, commands: Arc<Commands>, delivery: Delivery) -> Self {
+        let path = Path { sas: Vec::new(), delivery, tally: Tally::default() };
         Self { shared, commands, udp: None, raw: None, batch: ReceiveBatch::new(BATCH, SLOT_LEN), path }
     }
 
@@ -157,7 +157,8 @@ impl InboundWorker {
                     let _ = done.try_send(());
                 }
                 Command::Datagram(mut datagram, remote) => {
-                    self.path.datagram(shared, &mut datagram, 0, Some(remote));
+                    self.path.datagram(shared, &mut datagram, (0, Some(remote)), place(0, 0));
+                    self.path.deliver(shared, |_| &datagram);
                 }
             }
         }
@@ -169,13 +170,22 @@ impl InboundWorker {
             // An error is an ICMP error of an earlier send, reported once; the next poll tells whether more is
             // there.
             let Ok(count) = socket.receive_batch(&mut self.batch) else { return };
-            for message in self.batch.messages() {
+            for index in 0..count {
+                let Some(message) = self.batch.message(index) else { break };
                 self.path.tally.calls.receives += 1;
+                let from = (message.tos, message.remote);
+                let mut offset = 0;
                 for datagram in message.bytes.chunks_mut(message.segment) {
                     self.path.tally.calls.receive_packets += 1;
-                    self.path.datagram(shared, datagram, message.tos, message.remote);
+                    let len = datagram.len();
+                    self.path.datagram(shared, datagram, from, place(index, offset));
+                    offset += len;
+                }
+                if self.path.delivery.is_nearly_full() {
+                    self.path.deliver(shared, |message| self.batch.bytes(message));
                 }
             }
+            self.path.deliver(shared, |message| self.batch.bytes(message));
             if count < BATCH {
                 return;
             }
@@ -187,9 +197,11 @@ impl InboundWorker {
         let ipv4 = socket.is_ipv4();
         for _ in 0..MAX_RECEIVES {
             let Ok(count) = socket.receive_batch(&mut self.batch) else { return };
-            for message in self.batch.messages() {
+            for index in 0..count {
+                let Some(message) = self.batch.message(index) else { break };
                 self.path.tally.calls.receives += 1;
                 self.path.tally.calls.receive_packets += 1;
+                let total = message.bytes.len();
                 let (packet, tos) = if ipv4 {
                     let tos = message.bytes.get(1).copied().unwrap_or(0);
                     (strip_ipv4_header(message.bytes), tos)
@@ -197,10 +209,14 @@ impl InboundWorker {
                     (Some(message.bytes), message.tos)
                 };
                 match packet {
-                    Some(packet) => self.path.esp(shared, packet, tos),
+                    Some(packet) => {
+                        let offset = total - packet.len();
+                        self.path.esp(shared, packet, tos, place(index, offset));
+                    }
                     None => self.path.tally.drop(Reason::Malformed),
                 }
             }
+            self.path.deliver(shared, |message| self.batch.bytes(message));
             if count < BATCH {
                 return;
             }
@@ -208,11 +224,22 @@ impl InboundWorker {
     }
 }
 
+/// Where a datagram begins; its end does not matter here.
+const fn place(message: usize, start: usize) -> Place {
+    Place { message, start, end: start }
+}
+
 impl Path {
-    /// One datagram from UDP port 4500 (RFC 3948 §2).
-    fn datagram(&mut self, shared: &Shared, datagram: &mut [u8], tos: u8, remote: Option<SocketAddr>) {
+    /// One datagram from UDP port 4500 (RFC 3948 §2), with its outer TOS and sender.
+    fn datagram(
+        &mut self,
+        shared: &Shared,
+        datagram: &mut [u8],
+        (tos, remote): (u8, Option<SocketAddr>),
+        place: Place,
+    ) {
         match esp::classify(datagram) {
-            NatTraversal::Esp(_) => self.esp(shared, datagram, tos),
+            NatTraversal::Esp(_) => self.esp(shared, datagram, tos, place),
             NatTraversal::Ike(message) => {
                 let remote = remote.unwrap_or(shared.config.remote);
                 shared.emit(Event::Ike { local: shared.config.local, remote, datagram: message.to_vec() });
@@ -222,16 +249,17 @@ impl Path {
         }
     }
 
-    /// One ESP packet.
-    fn esp(&mut self, shared: &Shared, packet: &mut [u8], tos: u8) {
+    /// One ESP packet, which begins at `place`.
+    fn esp(&mut self, shared: &Shared, packet: &mut [u8], tos: u8, place: Place) {
         let Some(spi) = esp::peek_spi(packet) else {
             return self.tally.drop(Reason::Malformed);
         };
-        let Some(inbound) = self.sas.iter_mut().find(|inbound| inbound.spi == spi) else {
+        let Some((order, inbound)) = self.sas.iter_mut().enumerate().find(|(_, inbound)| inbound.spi == spi)
+        else {
             return self.tally.drop(Reason::NoSa);
         };
-        let inner = match inbound.sa.open_in_place(packet) {
-            Ok(opened) => opened.inner,
+        let (inner, sequence) = match inbound.sa.open_in_place(packet) {
+            Ok(opened) => (opened.inner, opened.sequence),
             Err(reason) => {
                 inbound.alive |= reason.is_authenticated();
                 return inbound.tally.drop(reason);
@@ -258,11 +286,12 @@ impl Path {
         if shared.config.clamp_mss {
             mss::clamp_tcp_mss(inner, shared.limits.clamp());
         }
-        inbound.tally.calls.tun_writes += 1;
-        inbound.tally.calls.tun_write_packets += 1;
-        if self.tun.write(inner).is_err() {
-            inbound.tally.drop(Reason::Tun);
-        }
+        self.delivery.add(place.inner(inbound.sa.payload_offset(), inner.len()), order, sequence);
+    }
+
+    /// Writes what was opened to the TUN; `bytes` finds a message by its number.
+    fn deliver<'b>(&mut self, shared: &Shared, bytes: impl Fn(usize) -> &'b [u8]) {
+        self.delivery.write_out(shared, &mut self.tally, bytes);
     }
 
     fn retire(&mut self, id: u64) {

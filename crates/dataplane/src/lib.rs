@@ -8,9 +8,11 @@
 
 mod config;
 mod counters;
+mod deliver;
 mod error;
 mod event;
 mod inbound;
+mod offload;
 mod outbound;
 mod probe;
 mod send;

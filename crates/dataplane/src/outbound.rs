@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use esp::fragment::{Fragments, NotFragmentable, Rules};
-use esp::{DropReason, ecn, icmp, mss};
+use esp::segment::{Segments, VnetHeader};
+use esp::{ecn, icmp, mss};
 use net::MonotonicClock;
 use net::poll;
-use net::tun::Tun;
+use net::tun::{Tun, VNET_HEADER_LEN};
 
 use crate::Event;
 use crate::counters::{Reason, Tally};
+use crate::deliver::write_packet;
+use crate::offload;
 use crate::send::{Flow, SendBatch, after_batch};
 use crate::shared::{Outbound, Shared};
 
@@ -23,9 +26,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 //# ICMP errors are limited; a hundred a second tells every sender and floods nobody.
 const MAX_ICMP_PER_SECOND: u32 = 100;
 /// The largest packet, with the header of the TUN's offloads.
-const READ_LEN: usize = 65_535 + net::tun::VNET_HEADER_LEN;
-
-/// Errors the kernel answers a bad packet with, not a bad device.
+const READ_LEN: usize = MAX_PACKET + VNET_HEADER_LEN;
+const MAX_PACKET: usize = 65_535;
+/// Reads in a row that may fail before the device counts as broken.
 const MAX_READ_ERRORS: u32 = 100;
 
 pub(crate) struct OutboundWorker {
@@ -40,6 +43,9 @@ pub(crate) struct OutboundWorker {
 struct Path {
     batch: SendBatch,
     tally: Tally,
+    /// One segment of a super-packet that is to be fragmented.
+    segment: Box<[u8]>,
+    /// One fragment, or one ICMP error.
     scratch: Box<[u8]>,
     /// Identification of the next packet whose DF is cleared.
     identification: u16,
@@ -51,7 +57,8 @@ impl OutboundWorker {
         let path = Path {
             batch: SendBatch::new(gso),
             tally: Tally::default(),
-            scratch: vec![0; 65_535].into_boxed_slice(),
+            segment: vec![0; MAX_PACKET].into_boxed_slice(),
+            scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             identification: MonotonicClock::now().as_nanos() as u16,
             icmp_left: MAX_ICMP_PER_SECOND,
         };
@@ -111,10 +118,11 @@ impl OutboundWorker {
             };
             self.read_errors = 0;
             self.path.tally.calls.tun_reads += 1;
-            let Some(packet) = self.read.get_mut(..len) else { break };
-            match guard.as_deref() {
-                Some(out) => self.path.packet(shared, out, &self.tun, packet),
-                None => self.path.tally.drop(Reason::NoSa),
+            let read = self.read.get(..len).unwrap_or_default();
+            match (guard.as_deref(), split_header(&self.tun, read)) {
+                (Some(out), Some((vnet, packet))) => self.path.packet(shared, out, &self.tun, (vnet, packet)),
+                (None, _) => self.path.tally.drop(Reason::NoSa),
+                (_, None) => self.path.tally.drop(Reason::Malformed),
             }
         }
         if let Some(out) = guard.as_deref() {
@@ -128,31 +136,64 @@ impl OutboundWorker {
     }
 }
 
+/// The header of the TUN's offloads, where the device has one, and the packet.
+fn split_header<'r>(tun: &Tun, read: &'r [u8]) -> Option<(VnetHeader, &'r [u8])> {
+    if !tun.has_vnet_header() {
+        return Some((VnetHeader::default(), read));
+    }
+    let vnet = net::tun::VnetHeader::parse(read)?;
+    Some((offload::from_device(&vnet), read.get(VNET_HEADER_LEN..)?))
+}
+
 impl Path {
-    /// One packet from the TUN.
-    fn packet(&mut self, shared: &Shared, out: &Outbound, tun: &Tun, packet: &mut [u8]) {
-        self.tally.calls.tun_read_packets += 1;
+    /// One packet or super-packet from the TUN.
+    fn packet(&mut self, shared: &Shared, out: &Outbound, tun: &Tun, (vnet, packet): (VnetHeader, &[u8])) {
         let (Some(next_header), Some(tos)) = (esp::next_header_of(packet), ecn::traffic_class(packet)) else {
             return self.tally.drop(Reason::Malformed);
         };
+        let Ok(mut segments) = Segments::new(&vnet, packet) else {
+            return self.tally.drop(Reason::Malformed);
+        };
+        let count = segments.count();
+        self.tally.calls.tun_read_packets += count as u64;
         if !out.selectors.permits_outbound(packet) {
-            return self.tally.drop(DropReason::Selector);
-        }
-        if shared.config.clamp_mss {
-            mss::clamp_tcp_mss(packet, shared.limits.clamp());
+            return self.tally.drops_of(Reason::Selector, count as u64);
         }
         let flow = Flow { out, shared, next_header, tos: ecn::encapsulate(tos) };
-        if packet.len() > shared.limits.inner() {
-            return self.oversize(&flow, tun, packet);
+        if segments.max_len() > shared.limits.inner() {
+            return self.oversize_segments(&flow, tun, &mut segments);
         }
-        self.batch.seal(&flow, &mut self.tally, packet.len(), |slot| {
-            slot.copy_from_slice(packet);
-            true
-        });
+        // A SYN never comes in a super-packet.
+        let clamp = (shared.config.clamp_mss && count == 1).then(|| shared.limits.clamp());
+        while let Some(len) = segments.next_len() {
+            self.batch.seal(&flow, &mut self.tally, len, |slot| {
+                let written = segments.write_next(slot).is_some();
+                if let Some(mtu) = clamp {
+                    mss::clamp_tcp_mss(slot, mtu);
+                }
+                written
+            });
+        }
     }
 
-    /// A packet that does not fit: fragments before encryption, or an answer to its sender.
-    fn oversize(&mut self, flow: &Flow<'_>, tun: &Tun, packet: &[u8]) {
+    fn oversize_segments(&mut self, flow: &Flow<'_>, tun: &Tun, segments: &mut Segments<'_>) {
+        let mut buffer = std::mem::take(&mut self.segment);
+        while let Some(len) = segments.write_next(&mut buffer) {
+            let Some(packet) = buffer.get_mut(..len) else { break };
+            if flow.shared.config.clamp_mss {
+                mss::clamp_tcp_mss(packet, flow.shared.limits.clamp());
+            }
+            if !self.oversize(flow, tun, packet) {
+                // One answer is enough for all of them.
+                self.tally.drops_of(Reason::Mtu, segments.remaining() as u64);
+                break;
+            }
+        }
+        self.segment = buffer;
+    }
+
+    /// A packet that does not fit: fragments before encryption, or (`false`) an answer to its sender.
+    fn oversize(&mut self, flow: &Flow<'_>, tun: &Tun, packet: &[u8]) -> bool {
         let mtu = u16::try_from(flow.shared.limits.inner()).unwrap_or(u16::MAX);
         let rules = Rules { mtu, clear_df: flow.shared.config.clear_df, fresh_id: self.identification };
         match Fragments::new(packet, &rules) {
@@ -165,11 +206,16 @@ impl Path {
                         true
                     });
                 }
+                true
             }
-            Err(NotFragmentable::Malformed) => self.tally.drop(Reason::Malformed),
+            Err(NotFragmentable::Malformed) => {
+                self.tally.drop(Reason::Malformed);
+                true
+            }
             Err(_) => {
                 self.tally.drop(Reason::Mtu);
                 self.answer_too_big(flow.shared, tun, packet, mtu);
+                false
             }
         }
     }
@@ -181,7 +227,7 @@ impl Path {
         let source = shared.inside_address(inner.source.is_ipv4()).unwrap_or(inner.destination);
         if let Some(len) = icmp::too_big(packet, mtu, source, &mut self.scratch) {
             self.icmp_left = left;
-            if self.scratch.get(..len).is_none_or(|answer| tun.write(answer).is_err()) {
+            if self.scratch.get(..len).is_none_or(|answer| write_packet(tun, answer).is_err()) {
                 self.tally.drop(Reason::Tun);
             }
         }

@@ -112,7 +112,10 @@ impl SendBatch {
                 tally.drop(reason(&error));
             }
             Err(error) => {
-                if let Some(errno) = gso_broken(&error) {
+                shared.refresh_path_mtu(out);
+                if let Some(errno) = gso_broken(&error)
+                    && !exceeds_path(self.segment, out, shared)
+                {
                     // Devices without checksum offload, xfrm policies on the route, some virtual NICs.
                     self.gso = false;
                     shared.offload().udp_gso = OffloadState::Failed(errno);
@@ -187,6 +190,12 @@ fn reason(error: &io::Error) -> Reason {
             _ => Reason::Send,
         },
     }
+}
+
+/// Segments larger than the path are refused too, and that says nothing against segmentation as such.
+fn exceeds_path(segment: usize, out: &Outbound, shared: &Shared) -> bool {
+    let headers = if out.wire.is_ipv6() { 48 } else { 28 };
+    segment + headers > usize::from(shared.limits.path.load(Relaxed))
 }
 
 fn gso_broken(error: &io::Error) -> Option<i32> {

@@ -103,6 +103,8 @@ pub enum OffloadState {
     Unavailable(i32),
     /// It worked and then failed; its errno. Not tried again until the tunnel is made anew.
     Failed(i32),
+    /// This kernel is known to corrupt packets with it.
+    Corrupting,
 }
 
 /// State of every offload.
@@ -112,8 +114,10 @@ pub struct OffloadStates {
     pub tun_tso: OffloadState,
     /// UDP super-packets from the TUN.
     pub tun_uso: OffloadState,
-    /// Super-packets written to the TUN.
+    /// TCP super-packets written to the TUN.
     pub tun_merge: OffloadState,
+    /// UDP super-packets written to the TUN.
+    pub tun_merge_udp: OffloadState,
     /// Several ESP packets with one send.
     pub udp_gso: OffloadState,
     /// Several ESP packets with one receive.

@@ -16,7 +16,9 @@ use net::tun::Tun;
 use net::udp::{UdpOptions, UdpSocket};
 
 use crate::counters::{Cells, Tally};
+use crate::deliver::Delivery;
 use crate::inbound::{Command, Commands, Inbound, InboundWorker};
+use crate::offload;
 use crate::outbound::OutboundWorker;
 use crate::send::{after_batch, send_one};
 use crate::shared::{Outbound, Shared, Wire, instant};
@@ -60,19 +62,19 @@ impl Tunnel {
     /// # Errors
     /// The kernel's: no CAP_NET_ADMIN, or an interface of that name exists.
     pub fn start(config: TunnelConfig, events: Arc<dyn Fn(Event) + Send + Sync>) -> Result<Self, Error> {
-        let tun = Tun::create(&config.interface, false)?;
+        let tun = Tun::create(&config.interface, config.offload.tun)?;
         let index = set_up_interface(&config)?;
+        let states = offload::negotiate(&tun, config.offload);
         let name = config.name.clone();
         let thread_error = |source| Error::Thread { tunnel: name.clone(), source };
         let shared = Arc::new(Shared::new(config, events).map_err(thread_error)?);
         let commands = Arc::new(Commands::default());
         let inbound_tun = tun.try_clone().map_err(thread_error)?;
-        let gso = shared.config.offload.udp_gso;
-        if gso {
-            shared.offload().udp_gso = OffloadState::On;
-        }
+        *shared.offload() = states;
+        let gso = states.udp_gso == OffloadState::On;
         let outbound = OutboundWorker::new(Arc::clone(&shared), tun, gso);
-        let inbound = InboundWorker::new(Arc::clone(&shared), Arc::clone(&commands), inbound_tun);
+        let delivery = Delivery::new(inbound_tun, &states);
+        let inbound = InboundWorker::new(Arc::clone(&shared), Arc::clone(&commands), delivery);
         let mut tunnel = Self { shared, commands, control: Mutex::default(), index, workers: Vec::new() };
         let spawn = |kind: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(format!("{name}-{kind}")).spawn(body).map_err(thread_error)
@@ -323,6 +325,12 @@ impl Tunnel {
                 };
                 let socket = Arc::new(UdpSocket::bind(local, &options)?);
                 socket.connect(remote)?;
+                if self.shared.config.offload.udp_gro {
+                    self.shared.offload().udp_gro = match socket.set_gro(true) {
+                        Ok(()) => OffloadState::On,
+                        Err(e) => OffloadState::Unavailable(e.raw_os_error().unwrap_or(0)),
+                    };
+                }
                 self.ask(|done| Command::Udp(Arc::clone(&socket), done))?;
                 control.udp = Some((Arc::clone(&socket), remote));
                 Ok(socket)

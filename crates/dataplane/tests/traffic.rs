@@ -1,5 +1,5 @@
 //! Real packets through two data planes back to back, in network namespaces.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod support;
 

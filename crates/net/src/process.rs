@@ -18,6 +18,17 @@ pub fn set_not_dumpable() -> Result<(), Error> {
     if result == 0 { Ok(()) } else { Err(Error::last("forbid core dumps")) }
 }
 
+/// The kernel's version, as in `uname -r`: `(6, 1, 0)`. Zeroes when it cannot be read.
+pub fn kernel_version() -> (u32, u32, u32) {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or((0, 0, 0), |text| parse_version(&text))
+}
+
+fn parse_version(text: &str) -> (u32, u32, u32) {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
 /// Whether this process has the effective capability `bit` (`CAP_NET_ADMIN` is 12, `CAP_NET_RAW` 13), from
 /// `/proc/self/status`.
 pub fn has_capability(bit: u32) -> bool {
@@ -27,4 +38,17 @@ pub fn has_capability(bit: u32) -> bool {
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .is_some_and(|mask| bit < 64 && mask & (1 << bit) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distribution_suffixes_do_not_disturb_the_version() {
+        assert_eq!(parse_version("6.1.0-38-amd64\n"), (6, 1, 0));
+        assert_eq!(parse_version("7.1"), (7, 1, 0));
+        assert_eq!(parse_version("5.15.167.4-microsoft"), (5, 15, 167));
+        assert!(kernel_version() > (4, 0, 0));
+    }
 }

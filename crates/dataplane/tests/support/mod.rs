@@ -1,7 +1,7 @@
 //! Two gateways and a host behind each, every one in a network namespace of its own:
 //! `lan - a - b - vpc`. What is built here is gone when the [`Rig`] is dropped, also after a failed assertion.
 #![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;

@@ -57,19 +57,39 @@ impl ReceiveBatch {
         }
     }
 
-    /// The messages of the last receive, in order of arrival.
-    pub fn messages(&mut self) -> impl Iterator<Item = Message<'_>> {
-        self.arena.chunks_exact_mut(self.slot_len).zip(&self.slots).take(self.filled).map(|(chunk, slot)| {
-            let len = slot.len.min(chunk.len());
-            let segment = if slot.info.segment == 0 { len.max(1) } else { slot.info.segment };
-            Message {
-                bytes: &mut chunk[..len],
-                segment,
-                tos: slot.info.tos,
-                remote: slot.remote.to_address(),
-                truncated: slot.flags & libc::MSG_TRUNC != 0,
-            }
+    /// Messages of the last receive.
+    pub const fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// Whether the last receive gave nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Message `index` of the last receive, in order of arrival.
+    pub fn message(&mut self, index: usize) -> Option<Message<'_>> {
+        if index >= self.filled {
+            return None;
+        }
+        let slot = self.slots.get(index)?;
+        let chunk = self.arena.chunks_exact_mut(self.slot_len).nth(index)?;
+        let len = slot.len.min(chunk.len());
+        let segment = if slot.info.segment == 0 { len.max(1) } else { slot.info.segment };
+        Some(Message {
+            bytes: chunk.get_mut(..len)?,
+            segment,
+            tos: slot.info.tos,
+            remote: slot.remote.to_address(),
+            truncated: slot.flags & libc::MSG_TRUNC != 0,
         })
+    }
+
+    /// The octets of message `index` as they are now; empty when there is no such message.
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        let Some(slot) = self.slots.get(index).filter(|_| index < self.filled) else { return &[] };
+        let start = index * self.slot_len;
+        self.arena.get(start..start + slot.len.min(self.slot_len)).unwrap_or(&[])
     }
 
     pub(crate) fn receive(&mut self, fd: RawFd) -> io::Result<usize> {

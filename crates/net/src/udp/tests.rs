@@ -41,12 +41,16 @@ fn one_send_becomes_many_datagrams_and_a_batch_receives_them_with_their_tos() {
     wait(&b);
     let mut batch = ReceiveBatch::new(16, 2048);
     assert_eq!(b.receive_batch(&mut batch).unwrap(), 5);
-    for (index, message) in batch.messages().enumerate() {
+    for index in 0..batch.len() {
+        let message = batch.message(index).unwrap();
         let len = if index < 4 { 100 } else { 50 };
         assert_eq!(message.bytes, &vec![index as u8; len][..]);
         assert_eq!((message.segment, message.tos, message.truncated), (len, 0x2a, false));
         assert_eq!(message.remote, Some(a.local()));
+        assert_eq!(batch.bytes(index).len(), len);
     }
+    assert!(batch.message(5).is_none());
+    assert!(batch.bytes(5).is_empty());
 }
 
 #[test]
@@ -57,9 +61,13 @@ fn with_gro_the_kernel_may_hand_over_a_train_and_says_its_segment_size() {
     wait(&b);
     let mut batch = ReceiveBatch::new(16, 65536);
     b.receive_batch(&mut batch).unwrap();
-    let total: usize = batch.messages().map(|m| m.bytes.chunks(m.segment).count()).sum();
+    let mut total = 0;
+    for index in 0..batch.len() {
+        let message = batch.message(index).unwrap();
+        total += message.bytes.chunks(message.segment).count();
+        assert!(message.segment == 100 || message.bytes.len() == message.segment);
+    }
     assert_eq!(total, 5);
-    assert!(batch.messages().all(|m| m.segment == 100 || m.bytes.len() == m.segment));
 }
 
 #[test]
