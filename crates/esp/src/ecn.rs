@@ -24,7 +24,8 @@ pub enum Dscp {
 #[inline]
 pub const fn encapsulate(inner: u8) -> u8 {
     //= RFC 6040 §4.1
-    //# Normal mode: the ingress copies the ECN field, congestion experienced included.
+    //# Normal mode: the ingress copies the ECN field, congestion experienced included. Compatibility mode, which
+    //# clears it, is for egresses that do not know ECN; an IKEv2 peer must (RFC 7296 §2.24).
     inner
 }
 

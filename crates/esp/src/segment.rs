@@ -163,7 +163,8 @@ impl<'a> Segments<'a> {
         self.count - self.index
     }
 
-    /// Length in octets of every packet but the last one, which may be shorter.
+    /// Length in octets of every packet but the last one, which may be shorter. When it exceeds the inner MTU
+    /// (a sender that ignored the clamped MSS), the packets need [`crate::fragment`] or [`crate::icmp`] each.
     pub fn max_len(&self) -> usize {
         self.header.len() + if self.count > 1 { self.gso_size } else { self.payload.len() }
     }

@@ -12,7 +12,8 @@ const UDP_LITE: u8 = 136;
 const ANY_PORT: (u16, u16) = (0, 65535);
 const OPAQUE: (u16, u16) = (65535, 0);
 
-/// The selectors of one child SA, with a shortcut for the route-based case in which everything is permitted.
+/// The selectors of one child SA, with a shortcut for the route-based case in which everything is permitted:
+/// there only the version field of a packet is looked at.
 #[derive(Clone, Debug)]
 pub struct Selectors {
     local: Box<[TrafficSelector]>,

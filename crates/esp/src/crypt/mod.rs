@@ -1,5 +1,5 @@
 //! Encryption and integrity of one direction, chosen when the SA is built. It knows the layout of a packet but
-//! neither windows nor counters, and it leaves a packet that it refuses to nobody. RFC 4106, RFC 3602, RFC 4868.
+//! neither windows nor counters, and it hands out no octet of a packet whose ICV is wrong. RFC 4106, RFC 3602, RFC 4868.
 
 mod cbc_hmac;
 mod gcm;
@@ -23,7 +23,7 @@ pub struct KeyError {
     pub got: usize,
 }
 
-/// The additional authenticated data of AES-GCM, or what the HMAC covers besides the packet.
+/// A packet's sequence number, and whether its upper half is authenticated too (RFC 4303 §2.2.1).
 #[derive(Clone, Copy)]
 pub(crate) struct Sequence {
     pub(crate) value: u64,
