@@ -7,6 +7,8 @@
 
 mod bench;
 mod endpoint;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod transfer;
 
 use std::process::ExitCode;
