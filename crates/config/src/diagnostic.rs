@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::mask::mask_secrets;
 
@@ -34,6 +34,12 @@ pub struct Label {
     /// A few words beside the carets; may be empty.
     pub text: String,
 }
+
+/// Places shown beside the first one.
+const MAX_RELATED: usize = 7;
+
+/// Octets of the file in one picture at most; unmarked lines in it are folded.
+const MAX_PICTURE: usize = 64 << 10;
 
 /// One finding about a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,6 +140,13 @@ impl Report {
         }
     }
 
+    /// Takes the findings with `code` out.
+    pub(crate) fn take(&mut self, code: &str) -> Vec<Diagnostic> {
+        let (taken, kept) = std::mem::take(&mut self.diagnostics).into_iter().partition(|d| d.code == code);
+        self.diagnostics = kept;
+        taken
+    }
+
     /// What messages call the file.
     pub fn filename(&self) -> &str {
         &self.filename
@@ -214,11 +227,8 @@ impl Report {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_level(level);
-        if let Some(place) = &diagnostic.place {
-            group = group.element(self.snippet(place, AnnotationKind::Primary));
-        }
-        for related in &diagnostic.related {
-            group = group.element(self.snippet(related, AnnotationKind::Context));
+        for snippet in self.pictures(diagnostic) {
+            group = group.element(snippet);
         }
         if let Some(cause) = &diagnostic.cause {
             group = group.element(Level::NOTE.with_name("cause").message(cause.as_str()));
@@ -231,24 +241,58 @@ impl Report {
         format!("{on}{head}{off} [{}]\n{body}\n", diagnostic.code)
     }
 
-    /// The lines around `label`, cut to a window where they are long, with carets.
-    fn snippet(&self, label: &Label, kind: AnnotationKind) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
+    /// One picture of all places where their lines are short, otherwise one of each.
+    fn pictures<'s>(&'s self, diagnostic: &'s Diagnostic) -> Vec<Snippet<'s, Annotation<'s>>> {
+        let Some(place) = &diagnostic.place else { return Vec::new() };
+        let related = || diagnostic.related.iter().take(MAX_RELATED);
+        let labels: Vec<(&Label, AnnotationKind)> = std::iter::once((place, AnnotationKind::Primary))
+            .chain(related().map(|label| (label, AnnotationKind::Context)))
+            .collect();
         let text = &self.source;
-        let start = floor_boundary(text, label.span.start);
-        let line_start = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |newline| newline + 1);
-        let line_end = text.get(start..).and_then(|t| t.find('\n')).map_or(text.len(), |n| start + n);
-        // A place that runs over several lines is shown by its first.
-        let end = floor_boundary(text, label.span.end).clamp(start, line_end);
-        let from = floor_boundary(text, line_start.max(start.saturating_sub(LINE_WINDOW)));
-        let to = floor_boundary(text, line_end.min(end.max(start).saturating_add(LINE_WINDOW)));
-        let shown = text.get(from..to).unwrap_or_default().trim_end_matches('\r');
-        let marked = (start - from).min(shown.len())..(end - from).min(shown.len());
-        let (line, _) = self.position(start);
-        let annotation = kind.span(marked);
-        let annotation =
-            if label.text.is_empty() { annotation } else { annotation.label(label.text.clone()) };
-        Snippet::source(shown.to_owned()).line_start(line).annotation(annotation)
+        let lines: Vec<Range<usize>> = labels.iter().map(|(label, _)| self.first_line(label)).collect();
+        let start = lines.iter().map(|line| line.start).min().unwrap_or(0);
+        let end = lines.iter().map(|line| line.end).max().unwrap_or(0);
+        let shown = text.get(start..end).unwrap_or_default();
+        if shown.len() > MAX_PICTURE || shown.lines().any(|line| line.len() > LINE_WINDOW) {
+            return labels.into_iter().map(|(label, kind)| self.snippet(label, kind)).collect();
+        }
+        let mut snippet = Snippet::source(shown).line_start(self.position(start).0);
+        for ((label, kind), line) in labels.iter().zip(&lines) {
+            let from = floor_boundary(text, label.span.start).clamp(line.start, line.end);
+            let to = floor_boundary(text, label.span.end).clamp(from, line.end);
+            snippet = snippet.annotation(annotation(*kind, from - start..to - start, &label.text));
+        }
+        vec![snippet]
     }
+
+    /// The line on which `label` begins, without its end.
+    fn first_line(&self, label: &Label) -> Range<usize> {
+        let text = &self.source;
+        let at = floor_boundary(text, label.span.start);
+        let start = text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |newline| newline + 1);
+        let end = text.get(at..).and_then(|t| t.find('\n')).map_or(text.len(), |n| at + n);
+        let carriage = text.get(start..end).is_some_and(|line| line.ends_with('\r'));
+        start..(end - usize::from(carriage)).max(start)
+    }
+
+    /// The line of `label`, cut to a window where they are long, with carets.
+    fn snippet(&self, label: &Label, kind: AnnotationKind) -> Snippet<'_, Annotation<'_>> {
+        let text = &self.source;
+        let line = self.first_line(label);
+        let start = floor_boundary(text, label.span.start).clamp(line.start, line.end);
+        // A place that runs over several lines is shown by its first.
+        let end = floor_boundary(text, label.span.end).clamp(start, line.end);
+        let from = floor_boundary(text, line.start.max(start.saturating_sub(LINE_WINDOW)));
+        let to = floor_boundary(text, line.end.min(end.saturating_add(LINE_WINDOW)));
+        let shown = text.get(from..to).unwrap_or_default();
+        let annotation = annotation(kind, start - from..end - from, &label.text);
+        Snippet::source(shown).line_start(self.position(start).0).annotation(annotation)
+    }
+}
+
+fn annotation<'a>(kind: AnnotationKind, span: Range<usize>, text: &str) -> Annotation<'a> {
+    let annotation = kind.span(span);
+    if text.is_empty() { annotation } else { annotation.label(text.to_owned()) }
 }
 
 /// The plain text.

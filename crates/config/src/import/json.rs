@@ -170,6 +170,7 @@ impl<'t> Reader<'t> {
         };
         if let Some(raw) = object.get("vpnconnectionid") {
             draft.id = text(raw).map(|value| At { value, span: self.span(raw) });
+            draft.place = self.span(raw);
         }
         self.options(object, &mut draft, cx);
         self.drafts.push(draft);

@@ -8,6 +8,7 @@ mod choose;
 mod draft;
 mod generic;
 mod json;
+mod notes;
 mod plan;
 mod source;
 mod swan;
@@ -51,7 +52,7 @@ pub fn import(input: &str, filename: &str, options: &ImportOptions) -> Result<Im
     let mut notes = Vec::new();
     let mut cx = Context { report: &mut report, notes: &mut notes };
     let drafts = read(input, &mut cx);
-    says_ikev1(&drafts, &mut cx);
+    notes::about_drafts(&drafts, cx.notes);
     if drafts.len() > 1 && !options.vpc.is_empty() {
         cx.notes.push(format!(
             "--lan and --vpc were used for all {} connections: edit the file where they differ.",
@@ -67,6 +68,7 @@ pub fn import(input: &str, filename: &str, options: &ImportOptions) -> Result<Im
         report.sort();
         return Err(report);
     }
+    notes::about_plans(&plans, &mut notes);
     let toml = write::write(&plans, filename);
     match parse(&toml, filename) {
         Ok(_) => Ok(Imported { toml, notes }),
@@ -154,13 +156,4 @@ fn unrecognised(trimmed: &str, lower: &str) -> Diagnostic {
         ("this is no VPN configuration of AWS that cgwd knows", generic)
     };
     Diagnostic::error("IMP-FORMAT", what, remedy)
-}
-
-/// "IKEv1" in a download is the default of the download dialogue, not a property of the connection.
-fn says_ikev1(drafts: &[Draft], cx: &mut Context<'_>) {
-    if drafts.iter().flat_map(|draft| &draft.tunnels).any(|tunnel| tunnel.says_ikev1) {
-        let note = "The download is worded for IKEv1, the default of AWS's dialogue. cgwd speaks IKEv2 only, which \
-                    tunnels allow too unless their options were narrowed.";
-        cx.notes.push(note.to_owned());
-    }
 }

@@ -72,8 +72,9 @@ pub(super) fn plan(
     let id = connection_id(&draft, number, cx);
     count_tunnels(&draft, cx);
     let routing = routing(&draft, cx);
-    let vpc = vpc(&draft, &id, options, cx);
-    let lan = lan(&mut draft, &id, options, cx);
+    let families = families(&draft);
+    let vpc = vpc(&draft, &id, &families, options, cx);
+    let lan = lan(&mut draft, &id, &families, options, cx);
     let raw_esp = options.raw_esp && !draft.accelerated;
     if options.raw_esp && draft.accelerated {
         cx.notes.push(format!(
@@ -100,9 +101,6 @@ pub(super) fn plan(
         remote_cidr: draft.remote_cidr,
         tunnels,
     };
-    if good {
-        notes(&plan, cx);
-    }
     good.then_some(plan)
 }
 
@@ -159,9 +157,43 @@ fn routing(draft: &Draft, cx: &mut Context<'_>) -> Option<PlanRouting> {
     Some(PlanRouting::Bgp { local_asn, remote_asn, hold_time: bgp.hold_time.unwrap_or(HOLD_TIME) })
 }
 
-fn vpc(draft: &Draft, id: &str, options: &ImportOptions, cx: &mut Context<'_>) -> Vec<IpNet> {
+/// The address families that the connection carries inside.
+struct Families {
+    v4: bool,
+    v6: bool,
+}
+
+impl Families {
+    fn carried(&self, nets: &[IpNet]) -> Vec<IpNet> {
+        let fits = |net: &&IpNet| if net.addr().is_ipv4() { self.v4 } else { self.v6 };
+        nets.iter().filter(fits).copied().collect()
+    }
+}
+
+/// Without an inside address it is IPv4, as in the Openswan download.
+fn families(draft: &Draft) -> Families {
+    let inside = || draft.tunnels.iter().flat_map(|t| &t.inside);
+    let v6 = inside().any(|at| at.value.addr().is_ipv6());
+    Families { v4: !v6 || inside().any(|at| at.value.addr().is_ipv4()), v6 }
+}
+
+fn vpc(
+    draft: &Draft,
+    id: &str,
+    families: &Families,
+    options: &ImportOptions,
+    cx: &mut Context<'_>,
+) -> Vec<IpNet> {
     if !options.vpc.is_empty() {
-        return options.vpc.clone();
+        // With several connections in the input, each takes the prefixes of its own family.
+        let carried = families.carried(&options.vpc);
+        if carried.is_empty() {
+            let (has, wants) = if families.v4 { ("IPv4", "10.0.0.0/16") } else { ("IPv6", "2001:db8::/32") };
+            let what = format!("no --vpc prefix is {has}, which is what {id} carries");
+            let remedy = format!("name the networks behind AWS in that family: --vpc {wants}");
+            cx.error(draft.place.clone(), "IMP-FAMILY", what, remedy);
+        }
+        return carried;
     }
     let is_static = matches!(draft.routing, DraftRouting::Static);
     if is_static && !draft.remote_cidr.is_empty() {
@@ -189,9 +221,16 @@ fn vpc(draft: &Draft, id: &str, options: &ImportOptions, cx: &mut Context<'_>) -
     Vec::new()
 }
 
-fn lan(draft: &mut Draft, id: &str, options: &ImportOptions, cx: &mut Context<'_>) -> Vec<IpNet> {
-    if !options.lan.is_empty() {
-        return options.lan.clone();
+fn lan(
+    draft: &mut Draft,
+    id: &str,
+    families: &Families,
+    options: &ImportOptions,
+    cx: &mut Context<'_>,
+) -> Vec<IpNet> {
+    let given = families.carried(&options.lan);
+    if !given.is_empty() {
+        return given;
     }
     let is_static = matches!(draft.routing, DraftRouting::Static);
     let mut found = std::mem::take(&mut draft.lan);
@@ -349,48 +388,6 @@ fn key(draft: &DraftTunnel, name: &str, id: &str, cx: &mut Context<'_>) -> Optio
             cx.report.push(finding.at(key.span.clone(), "").because(InvalidKey::RULE));
             None
         }
-    }
-}
-
-/// What was decided on the user's behalf.
-fn notes(plan: &Plan, cx: &mut Context<'_>) {
-    let id = &plan.id;
-    for tunnel in &plan.tunnels {
-        let mut weak = tunnel.choice.ike.weak.clone();
-        weak.extend(tunnel.choice.esp.weak.iter().filter(|w| !tunnel.choice.ike.weak.contains(w)).cloned());
-        if !weak.is_empty() {
-            cx.notes.push(format!(
-                "WEAK: {} of {id} is protected by {} only, because its tunnel options at AWS allow nothing better. \
-                 Allow AES256-GCM-16, SHA2-384 and group 20 there (`aws ec2 modify-vpn-tunnel-options`, which \
-                 interrupts the tunnel for some minutes) and import again.",
-                tunnel.name,
-                weak.join(" and ")
-            ));
-        }
-    }
-    if plan.tunnels.iter().any(|t| !t.known) {
-        cx.notes.push(format!(
-            "Algorithms of {id}: downloads print AWS's minimum (AES128, SHA1, group 2), which is not used. The file \
-             asks for AES256-GCM-16, SHA2-384 and groups 20, 19 and 14; AWS allows them unless the tunnel options \
-             were narrowed. `aws ec2 describe-vpn-connections --vpn-connection-ids {id}` has the real lists: import \
-             its output to follow them."
-        ));
-    }
-    if matches!(plan.routing, PlanRouting::Bgp { .. }) && plan.vpc.is_empty() {
-        cx.notes.push(format!(
-            "No --vpc was given for {id}: every prefix that AWS announces is taken, except a default route."
-        ));
-    }
-    if plan.tunnels.iter().any(|t| t.inside.is_empty()) {
-        cx.notes.push(format!(
-            "The file names no inside addresses for {id}, so the tunnels cannot be probed and a dead one is noticed \
-             after tens of seconds only. The Generic download (same button at AWS) has them."
-        ));
-    }
-    if plan.raw_esp {
-        cx.notes.push(format!(
-            "{id} uses IP protocol 50 where no NAT is found: every firewall on the way must pass it, both ways."
-        ));
     }
 }
 

@@ -74,8 +74,8 @@ fn vpc_remark(plan: &Plan) -> &'static str {
 fn write_tunnel(out: &mut String, plan: &Plan, tunnel: &PlanTunnel) {
     out.push_str("\n[[connection.tunnel]]\n");
     let _ = writeln!(out, "name = {}", quote(&tunnel.name));
-    line(out, "outside", &quote(&tunnel.outside.to_string()), "AWS");
-    let remark = "we, as AWS knows us; behind NAT, the NAT's public address";
+    line(out, "outside", &quote(&tunnel.outside.to_string()), "AWS's");
+    let remark = "ours, as AWS has it; behind NAT, the NAT's public address";
     line(out, "customer_gateway", &quote(&tunnel.customer_gateway.to_string()), remark);
     for (ours, aws) in &tunnel.inside {
         let key = if aws.is_ipv4() { "inside" } else { "inside_ipv6" };

@@ -47,11 +47,39 @@ pub fn parse(text: &str, filename: &str) -> Result<Loaded, Report> {
         return Err(report);
     }
     let config = document(&tree, &mut report);
+    merge_weak(&mut report);
     report.sort();
     match config {
         Some(config) if !report.has_errors() => Ok(Loaded { config, warnings: report }),
         _ => Err(report),
     }
+}
+
+/// Weak algorithms usually stand in every tunnel alike: one warning names them all and shows each place.
+fn merge_weak(report: &mut Report) {
+    let mut found = report.take("CFG-WEAK");
+    if found.is_empty() {
+        return;
+    }
+    found.sort_by_key(|d| d.place.as_ref().map_or(0, |place| place.span.start));
+    let mut names: Vec<&str> = Vec::new();
+    for diagnostic in &found {
+        if !names.contains(&diagnostic.what.as_str()) {
+            names.push(&diagnostic.what);
+        }
+    }
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    let what = format!("{} {verb} weak", names.join(" and "));
+    let mut merged = Diagnostic::warning(
+        "CFG-WEAK",
+        what,
+        "allow AES256-GCM-16, SHA2-384 and group 20 in the tunnel options at AWS and name only those here",
+    )
+    .because("AWS takes the lowest value that both sides allow, so a weak one in a list is the one used");
+    let mut places = found.into_iter().filter_map(|d| d.place);
+    merged.place = places.next();
+    merged.related = places.collect();
+    report.push(merged);
 }
 
 /// A key may be written in ways that the text alone does not show (escapes, several lines).

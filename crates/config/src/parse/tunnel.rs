@@ -439,14 +439,9 @@ fn group(number: u16, peer: Peer, phase1: bool) -> Option<Result<DhGroup, (Strin
     }
 }
 
+/// One of many places; [`super::merge_weak`] makes one warning of them.
 fn weak(reader: &mut Reader<'_, '_>, name: &str, span: Range<usize>) {
-    let warning = Diagnostic::warning(
-        "CFG-WEAK",
-        format!("{name} is weak"),
-        "allow a stronger one in the tunnel options at AWS and list that one only",
-    );
-    let cause = "AWS takes the lowest value that both sides allow, so a weak one in the list is the one used";
-    reader.push(warning.at(span, "weak").because(cause));
+    reader.push(Diagnostic::warning("CFG-WEAK", name, "").at(span, "weak"));
 }
 
 fn selectors(nets: Option<Vec<At<IpNet>>>, inside: &[Inside]) -> Vec<TrafficSelector> {
