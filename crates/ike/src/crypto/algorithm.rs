@@ -96,7 +96,7 @@ impl Prf {
     pub const ALL: [Self; 4] = [Self::HmacSha2_512, Self::HmacSha2_384, Self::HmacSha2_256, Self::HmacSha1];
 
     /// Octets of output, and of the preferred key (RFC 7296 §2.13).
-    pub const fn len(self) -> usize {
+    pub const fn output_len(self) -> usize {
         match self {
             Self::HmacSha1 => 20,
             Self::HmacSha2_256 => 32,

@@ -25,7 +25,7 @@ pub(super) enum Cipher {
     /// AEAD.
     Gcm {
         /// The key, ready for use.
-        key: aead::LessSafeKey,
+        key: Box<aead::LessSafeKey>,
         /// First four octets of every nonce.
         salt: [u8; SALT],
         /// IV of the next message. 2^64 messages are out of reach: message IDs have 32 bits.
@@ -66,7 +66,7 @@ impl Cipher {
                     KeyBits::B128 => &aead::AES_128_GCM,
                     KeyBits::B256 => &aead::AES_256_GCM,
                 };
-                let key = aead::LessSafeKey::new(aead::UnboundKey::new(algorithm, key).ok()?);
+                let key = Box::new(aead::LessSafeKey::new(aead::UnboundKey::new(algorithm, key).ok()?));
                 Some(Self::Gcm { key, salt: *salt, counter: 0 })
             }
             (IkeCipher::AesCbc(bits), Some(integrity)) if integrity_key.len() == integrity.key_len() => {

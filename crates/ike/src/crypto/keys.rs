@@ -95,7 +95,7 @@ pub fn derive_child_keys(
 /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr).
 fn expand(suite: &Suite, skeyseed: &Secret, inputs: &KeyInputs<'_>) -> SaKeys {
     let (spi_i, spi_r) = (inputs.spi_i.to_bytes(), inputs.spi_r.to_bytes());
-    let p = suite.prf.len();
+    let p = suite.prf.output_len();
     let e = suite.cipher.key_len();
     // RFC 5282 §7.1: with an AEAD cipher SK_ai and SK_ar have no octets.
     let a = match suite.integrity {

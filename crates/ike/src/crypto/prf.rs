@@ -21,7 +21,7 @@ impl Prf {
         }
     }
 
-    /// prf(key, parts concatenated): [`Prf::len`] octets.
+    /// prf(key, parts concatenated): [`Prf::output_len`] octets.
     pub fn compute(self, key: &[u8], parts: &[&[u8]]) -> Secret {
         let mut context = hmac::Context::with_key(&hmac::Key::new(self.algorithm(), key));
         for part in parts {
@@ -53,9 +53,9 @@ pub(super) fn integrity_icv(integrity: Integrity, key: &[u8], parts: &[&[u8]]) -
 /// # Errors
 /// When `length` needs more than 255 blocks.
 pub fn prf_plus(prf: Prf, key: &[u8], seed: &[&[u8]], length: usize) -> Result<Secret, KeyMaterialExhausted> {
-    let blocks = u8::try_from(length.div_ceil(prf.len())).map_err(|_| KeyMaterialExhausted)?;
+    let blocks = u8::try_from(length.div_ceil(prf.output_len())).map_err(|_| KeyMaterialExhausted)?;
     // Reserved in full beforehand: growing would leave copies of keys in freed memory.
-    let mut out = Vec::with_capacity(usize::from(blocks) * prf.len());
+    let mut out = Vec::with_capacity(usize::from(blocks) * prf.output_len());
     let mut previous = Secret::new(Vec::new());
     for counter in 1..=blocks {
         let mut parts = vec![previous.expose()];

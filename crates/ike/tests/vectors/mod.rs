@@ -65,3 +65,36 @@ pub(crate) fn records(file: &str) -> Vec<Record> {
     records.retain(|record| !record.0.is_empty());
     records
 }
+
+/// Between one and eight random edits: octets set, bits flipped, parts cut, doubled or dropped, and half of the
+/// time the header's Length put right again, so that the edit reaches the parser behind it.
+pub(crate) fn mutate(original: &[u8], rng: &mut dyn SecureRng) -> Vec<u8> {
+    let mut bytes = original.to_vec();
+    let below =
+        |rng: &mut dyn SecureRng, limit: usize| usize::try_from(rng.next_u32()).unwrap() % limit.max(1);
+    for _ in 0..=below(rng, 8) {
+        let at = below(rng, bytes.len());
+        let value = u8::try_from(rng.next_u32() & 0xff).unwrap();
+        match below(rng, 6) {
+            0 | 1 if !bytes.is_empty() => bytes[at] = value,
+            2 if !bytes.is_empty() => bytes[at] ^= 1 << (value % 8),
+            3 => bytes.truncate(at),
+            4 => {
+                let end = (at + usize::from(value % 16)).min(bytes.len());
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+            _ => {
+                let end = (at + usize::from(value % 16)).min(bytes.len());
+                bytes.drain(at..end);
+            }
+        }
+    }
+    let length = u32::try_from(bytes.len()).unwrap();
+    if rng.next_u32().is_multiple_of(2)
+        && let Some(field) = bytes.get_mut(24..28)
+    {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+    bytes
+}

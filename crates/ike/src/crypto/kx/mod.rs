@@ -66,7 +66,8 @@ pub enum BadPublicValue {
     ),
 }
 
-/// One side's ephemeral key pair. Used once: [`KeyPair::agree`] consumes it, dropping it wipes it.
+/// One side's ephemeral key pair, for one exchange; dropping it wipes it. [`KeyPair::agree`] leaves it usable: a
+/// stranger's bad public value must not cost the initiator its key pair (RFC 7296 §2.4).
 pub struct KeyPair {
     group: DhGroup,
     public: Vec<u8>,
@@ -126,7 +127,7 @@ impl KeyPair {
     ///
     /// # Errors
     /// When the value has the wrong length or may not be used; nothing is computed with it then.
-    pub fn agree(self, peer: &[u8]) -> Result<Secret, BadPublicValue> {
+    pub fn agree(&self, peer: &[u8]) -> Result<Secret, BadPublicValue> {
         match &self.private {
             Private::Modp(key) => key.agree(peer),
             Private::P256(key) => ecp::agree(self.group, key, peer),
