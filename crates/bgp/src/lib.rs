@@ -6,22 +6,25 @@
 //! never opens a socket, never reads a clock, never panics on a peer's bytes, and never holds more than its
 //! named limits.
 //!
-//! The codec and the connection state machine come from crates.io and are used in one file only ([`adapter`]
-//! in the source; see ADR 0003).
+//! The codec and the connection state machine come from crates.io and are used in one file only (`adapter.rs`;
+//! see ADR 0003).
 #![forbid(unsafe_code)]
 
 mod adapter;
 pub mod config;
 pub mod decision;
 pub mod explain;
+pub mod input;
+pub mod output;
 pub mod path;
 mod rib;
 pub mod speaker;
+pub mod status;
 
 pub use config::{Config, ConfigError, Family};
 pub use explain::{Explanation, explain};
+pub use input::{Command, Connection, Input};
+pub use output::{Notice, NotificationSeen, Output, RoutesChanged};
 pub use path::{AsSegment, Attributes, Origin, Path, Rejection};
-pub use speaker::{
-    Command, Connection, Counters, Input, Notice, NotificationSeen, Output, RoutesChanged, Speaker, State,
-    Status, Timer,
-};
+pub use speaker::Speaker;
+pub use status::{Counters, State, Status, Timer};

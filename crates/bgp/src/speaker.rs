@@ -2,312 +2,68 @@
 //!
 //! It starts connections and takes the neighbour's, resolves collisions (RFC 4271 §6.8), and ends the session
 //! the moment the tunnel is down instead of waiting for the hold timer. What is on a connection is the
-//! adapter's business, what is in the routes the RIB's.
+//! adapter's business, what is in the routes the RIB's. It never has more than one connection in each direction
+//! beside the established one.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::net::Ipv4Addr;
-use std::time::Duration;
+mod connect;
+mod routes;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ipnet::IpNet;
 use model::Instant;
 
+use crate::adapter::{Link, Negotiated, Notification, Step, shutdown_communication};
 use crate::config::{Config, ConfigError, Family};
-use crate::explain::Explanation;
+use crate::explain::explain;
+use crate::input::{Command, Connection, Input};
+use crate::output::{Notice, NotificationSeen, Output};
 use crate::path::Path;
+use crate::rib::Rib;
+use crate::status::{Counters, State, Status, Timer};
 
-/// A TCP connection between us and the neighbour. The direction is part of the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Connection {
-    /// We connected; numbered by the speaker in [`Output::Connect`].
-    Outbound(u64),
-    /// The neighbour connected to port 179 here; numbered by the shell, never twice the same.
-    Inbound(u64),
-}
+pub use connect::{
+    CONNECT_TIMEOUT, MAX_PREFIX_PAUSE, REFUSED_PREFIXES_PAUSE, RETRY_MAX, RETRY_MIN, STABLE_AFTER,
+};
 
-/// What the shell reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input<'a> {
-    /// Packets pass through the tunnel: the session may start.
-    TunnelUp,
-    /// They do not: the session ends at once, without a message that could not arrive anyway.
-    TunnelDown,
-    /// The connection stands: the answer to [`Output::Connect`], or one the shell accepted. Only connections
-    /// from [`Config::peer_addr`] belong here.
-    Connected(Connection),
-    /// Bytes from the stream, cut anywhere.
-    Received {
-        /// Where.
-        connection: Connection,
-        /// What, in order.
-        bytes: &'a [u8],
-    },
-    /// The connection failed to be made, was closed by the neighbour, or broke.
-    Closed {
-        /// Which.
-        connection: Connection,
-        /// The system's word for it ("connection refused"); empty when the neighbour just closed.
-        why: &'a str,
-    },
-    /// What the operator or the supervisor wants.
-    Command(Command),
-}
-
-/// Wishes of the operator or the supervisor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// End the session with Cease / Administrative Reset and this text (RFC 9003), then start again.
-    Reset(String),
-    /// End the session with Cease / Administrative Shutdown and this text, and stay down.
-    Shutdown(String),
-    /// Undo [`Command::Shutdown`].
-    Resume,
-    /// Ask the neighbour for all its routes again (RFC 2918).
-    RouteRefresh,
-    /// Announce this MED from now on; the announced routes are sent again.
-    AdvertiseMed(Option<u32>),
-    /// Prepend our AS this often from now on.
-    Prepend(u8),
-    /// Announce exactly these prefixes from now on.
-    Advertise(Vec<IpNet>),
-    /// Accept by this list from now on; received routes are judged again.
-    Accept {
-        /// As [`Config::accept`].
-        accept: Option<Vec<IpNet>>,
-        /// As [`Config::accept_default`].
-        accept_default: bool,
-    },
-}
-
-/// What the shell must do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Connect from [`Config::local_addr`] to port 179 of [`Config::peer_addr`]; answer with
-    /// [`Input::Connected`] or [`Input::Closed`] with this name.
-    Connect(Connection),
-    /// Write these bytes.
-    Send {
-        /// Where.
-        connection: Connection,
-        /// Whole messages.
-        bytes: Vec<u8>,
-    },
-    /// Write what is queued, close, and forget the connection. No [`Input::Closed`] is expected.
-    Close(Connection),
-    /// The usable routes changed.
-    RoutesChanged(RoutesChanged),
-    /// Something worth a log line or a counter.
-    Notice(Notice),
-}
-
-/// A difference of the usable routes of this neighbour.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RoutesChanged {
-    /// New or with new attributes.
-    pub reachable: Vec<Path>,
-    /// Gone.
-    pub withdrawn: Vec<IpNet>,
-}
-
-/// States as RFC 4271 §8.2.2 names them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Not trying: the tunnel is down, the operator said so, or a pause after an error.
-    #[default]
-    Idle,
-    /// Trying to connect.
-    Connect,
-    /// Waiting for the neighbour to connect, or for the next attempt.
-    Active,
-    /// Sent OPEN, waiting for the neighbour's.
-    OpenSent,
-    /// OPENs agree, waiting for KEEPALIVE.
-    OpenConfirm,
-    /// Exchanging routes.
-    Established,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// A NOTIFICATION that ended a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotificationSeen {
-    /// Whether the neighbour sent it; else we did.
-    pub by_peer: bool,
-    /// Error code (RFC 4271 §4.5).
-    pub code: u8,
-    /// Error subcode.
-    pub subcode: u8,
-    /// Shutdown communication (RFC 9003), if there was one; control characters removed.
-    pub communication: Option<String>,
-    /// The two numbers in words.
-    pub explanation: Explanation,
-}
-
-/// Things that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The state of the session changed.
-    State {
-        /// Before.
-        from: State,
-        /// Now.
-        to: State,
-    },
-    /// OPENs agreed and KEEPALIVEs passed.
-    Established {
-        /// The neighbour's BGP Identifier.
-        router_id: Ipv4Addr,
-        /// Negotiated hold time.
-        hold: Duration,
-        /// Families both offer.
-        families: Vec<Family>,
-        /// From the tunnel's start, or the end of the last session, until now.
-        took: Duration,
-    },
-    /// The session is over; every route of the neighbour is gone.
-    Down {
-        /// Why, in words.
-        why: String,
-        /// How long it was Established.
-        lasted: Duration,
-    },
-    /// A NOTIFICATION was sent or received.
-    Notification(NotificationSeen),
-    /// No connection could be made; retried by itself.
-    ConnectFailed {
-        /// The system's word for it.
-        why: String,
-        /// Time until the next attempt.
-        retry_in: Duration,
-    },
-    /// Two connections met (RFC 4271 §6.8); this one was closed.
-    Collision(Connection),
-    /// The neighbour sent all its routes of this family (RFC 4724 §2).
-    EndOfRib {
-        /// Which.
-        family: Family,
-        /// Prefixes received in it.
-        prefixes: u32,
-    },
-    /// 80 % of [`Config::max_prefix_in`] are reached.
-    ManyPrefixesIn {
-        /// Received now.
-        received: u32,
-        /// The limit.
-        limit: u32,
-    },
-    /// More prefixes configured than may be announced; these are not announced.
-    PrefixesWithheld {
-        /// Not announced.
-        withheld: Vec<IpNet>,
-        /// The limit.
-        limit: u32,
-    },
-    /// An UPDATE was malformed and its routes count as withdrawn (RFC 7606 §2).
-    TreatedAsWithdraw {
-        /// What was wrong.
-        why: String,
-        /// The prefixes it named.
-        prefixes: u32,
-    },
-    /// An attribute without effect on the choice of routes was malformed and dropped (RFC 7606 §2).
-    AttributeDiscarded {
-        /// What was wrong.
-        why: String,
-    },
-    /// The neighbour asked for our routes again.
-    RefreshRequested(Family),
-    /// A command could not be carried out now.
-    CommandRefused {
-        /// Why, and what to do.
-        why: String,
-    },
-}
-
-/// Counts since the speaker was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Messages received, by kind.
-    pub updates_in: u64,
-    /// UPDATE messages sent.
-    pub updates_out: u64,
-    /// KEEPALIVE messages received.
-    pub keepalives_in: u64,
-    /// KEEPALIVE messages sent.
-    pub keepalives_out: u64,
-    /// NOTIFICATION messages received.
-    pub notifications_in: u64,
-    /// NOTIFICATION messages sent.
-    pub notifications_out: u64,
-    /// ROUTE-REFRESH messages received.
-    pub refreshes_in: u64,
-    /// ROUTE-REFRESH messages sent.
-    pub refreshes_out: u64,
-    /// UPDATEs whose routes were treated as withdrawn.
-    pub treated_as_withdraw: u64,
-    /// Attributes discarded.
-    pub attributes_discarded: u64,
-    /// Times the session was Established.
-    pub established: u64,
-    /// Connections closed by collision resolution.
-    pub collisions: u64,
-    /// Connections that could not be made or broke before Established.
-    pub connects_failed: u64,
-    /// Connections of the neighbour refused in a state that takes none.
-    pub refused: u64,
-}
-
-/// A snapshot for `cgwd bgp` and `status`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// The session's state: that of its most advanced connection.
-    pub state: State,
-    /// Since when.
-    pub since: Instant,
-    /// The neighbour's BGP Identifier while known.
-    pub peer_router_id: Option<Ipv4Addr>,
-    /// Negotiated hold time while Established.
-    pub hold: Option<Duration>,
-    /// Received prefixes, used or not.
-    pub received: u32,
-    /// Of these, used.
-    pub accepted: u32,
-    /// Prefixes announced now.
-    pub advertised: u32,
-    /// Whether the neighbour has sent End-of-RIB for every family.
-    pub synchronised: bool,
-    /// The last NOTIFICATION either way, and when.
-    pub last_notification: Option<(Instant, NotificationSeen)>,
-    /// Why the session is not Established, in words; `None` when it is.
-    pub waiting_for: Option<String>,
-    /// Counts.
-    pub counters: Counters,
-}
-
-/// What the next time-out is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
-    /// Try to connect again.
-    ConnectRetry,
-    /// End of the pause after an error.
-    IdleHold,
-    /// The neighbour was silent for too long.
-    Hold,
-    /// Time to send KEEPALIVE.
-    Keepalive,
-}
+/// Cease and its subcodes (RFC 4486).
+const CEASE: u8 = 6;
+const MAX_PREFIXES: u8 = 1;
+const ADMINISTRATIVE_SHUTDOWN: u8 = 2;
+const ADMINISTRATIVE_RESET: u8 = 4;
+const CONNECTION_REJECTED: u8 = 5;
+const COLLISION: u8 = 7;
 
 /// The speaker for one neighbour.
 #[derive(Debug)]
 pub struct Speaker {
     config: Config,
     outputs: VecDeque<Output>,
+    counters: Counters,
+    tunnel_up: bool,
+    /// The operator's text while the session is shut down.
+    shutdown: Option<String>,
+    dial: connect::Dial,
+    links: BTreeMap<Connection, Link>,
+    session: Option<Session>,
+    rib: Rib,
+    /// What the neighbour has been told (Adj-RIB-Out).
+    advertised: Vec<IpNet>,
+    state: State,
     since: Instant,
+    /// When the present attempt began: tunnel up, or the last session's end.
+    trying_since: Instant,
+    last_notification: Option<(Instant, NotificationSeen)>,
+}
+
+/// An established session.
+#[derive(Debug)]
+struct Session {
+    connection: Connection,
+    negotiated: Negotiated,
+    since: Instant,
+    end_of_rib: BTreeSet<Family>,
+    warned_many: bool,
 }
 
 impl Speaker {
@@ -318,17 +74,51 @@ impl Speaker {
     /// What [`Config::check`] says.
     pub fn new(config: Config, now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self { config, outputs: VecDeque::new(), since: now })
+        Ok(Self {
+            dial: connect::Dial::new(&config),
+            config,
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            tunnel_up: false,
+            shutdown: None,
+            links: BTreeMap::new(),
+            session: None,
+            rib: Rib::default(),
+            advertised: Vec::new(),
+            state: State::Idle,
+            since: now,
+            trying_since: now,
+            last_notification: None,
+        })
     }
 
     /// Takes one input. Never fails, never panics.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
-        let _ = (now, input);
+        match input {
+            Input::TunnelUp => self.tunnel_up(now),
+            Input::TunnelDown => self.tunnel_down(now),
+            Input::Connected(connection) => self.connected(now, connection),
+            Input::Received { connection, bytes } => self.received_bytes(now, connection, bytes),
+            Input::Closed { connection, why } => self.closed(now, connection, why),
+            Input::Command(command) => self.command(now, command),
+        }
+        self.settle(now);
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.dial_timeout(now);
+        let connections: Vec<Connection> = self.links.keys().copied().collect();
+        for connection in connections {
+            while let Some(link) = self.links.get_mut(&connection) {
+                let steps = link.timeout(now);
+                if steps.is_empty() {
+                    break;
+                }
+                self.steps(now, connection, steps);
+            }
+        }
+        self.settle(now);
     }
 
     /// The next thing to do.
@@ -338,38 +128,262 @@ impl Speaker {
 
     /// When [`Speaker::handle_timeout`] is due, and for what.
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        None
+        let holds = self.links.values().filter_map(|link| Some((link.hold_at()?, Timer::Hold)));
+        let keepalives =
+            self.links.values().filter_map(|link| Some((link.keepalive_at()?, Timer::Keepalive)));
+        holds.chain(keepalives).chain(self.dial_timer()).min_by_key(|(at, _)| *at)
     }
 
     /// A snapshot.
     pub fn status(&self) -> Status {
+        let session = self.session.as_ref();
+        let synchronised = session.is_some_and(|session| {
+            session.negotiated.families.iter().all(|family| session.end_of_rib.contains(family))
+        });
         Status {
-            state: State::Idle,
+            state: self.state,
             since: self.since,
-            peer_router_id: None,
-            hold: None,
-            received: 0,
-            accepted: 0,
-            advertised: 0,
-            synchronised: false,
-            last_notification: None,
-            waiting_for: None,
-            counters: Counters::default(),
+            peer_router_id: session.map(|session| session.negotiated.router_id),
+            hold: session.map(|session| session.negotiated.hold),
+            received: self.rib.received(),
+            accepted: self.rib.accepted(),
+            advertised: u32::try_from(self.advertised.len()).unwrap_or(u32::MAX),
+            synchronised,
+            last_notification: self.last_notification.clone(),
+            waiting_for: self.waiting_for(),
+            counters: self.counters,
         }
     }
 
     /// Every received route, used or not, by prefix.
     pub fn received(&self) -> impl Iterator<Item = &Path> {
-        std::iter::empty()
+        self.rib.iter()
     }
 
-    /// The prefixes announced now.
+    /// The prefixes announced now, the most important first.
     pub fn advertised(&self) -> &[IpNet] {
-        &[]
+        &self.advertised
     }
 
     /// The configuration in force, with commands applied.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.outputs.push_back(Output::Notice(notice));
+    }
+
+    fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Reset(text) => self.reset(now, &text),
+            Command::Shutdown(text) => {
+                self.dial.stop();
+                self.end_all(now, ADMINISTRATIVE_SHUTDOWN, &shutdown_communication(&text));
+                self.cancel_connect();
+                self.shutdown = Some(text);
+            }
+            Command::Resume => {
+                if self.shutdown.take().is_some() {
+                    self.trying_since = now;
+                    self.dial.at_once(now);
+                }
+            }
+            Command::RouteRefresh => self.request_refresh(),
+            Command::AdvertiseMed(med) => {
+                self.config.med_out = med;
+                self.announce_again();
+            }
+            Command::Prepend(times) => {
+                self.config.prepend = times.min(crate::config::PREPEND_MAX);
+                self.announce_again();
+            }
+            Command::Advertise(prefixes) => self.advertise(prefixes),
+            Command::Accept { accept, accept_default } => {
+                self.config.accept = accept;
+                self.config.accept_default = accept_default;
+                self.rib.judge_again(&self.config);
+            }
+        }
+    }
+
+    fn reset(&mut self, now: Instant, text: &str) {
+        let had_links = !self.links.is_empty();
+        self.dial.forgive();
+        self.end_all(now, ADMINISTRATIVE_RESET, &shutdown_communication(text));
+        if !had_links {
+            self.cancel_connect();
+            self.dial.at_once(now);
+        }
+    }
+
+    /// Ends every connection with Cease.
+    fn end_all(&mut self, now: Instant, subcode: u8, data: &[u8]) {
+        let connections: Vec<Connection> = self.links.keys().copied().collect();
+        for connection in connections {
+            self.end(now, connection, subcode, data);
+        }
+    }
+
+    /// Ends one connection with Cease.
+    fn end(&mut self, now: Instant, connection: Connection, subcode: u8, data: &[u8]) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            let steps = link.end(CEASE, subcode, data);
+            self.steps(now, connection, steps);
+        }
+    }
+
+    fn received_bytes(&mut self, now: Instant, connection: Connection, bytes: &[u8]) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.feed(bytes);
+        }
+        while let Some(steps) = self.links.get_mut(&connection).and_then(|link| link.next(now)) {
+            self.steps(now, connection, steps);
+        }
+    }
+
+    /// Carries out what a link wants, as long as the link exists.
+    fn steps(&mut self, now: Instant, connection: Connection, steps: Vec<Step>) {
+        for step in steps {
+            if !self.links.contains_key(&connection) {
+                return;
+            }
+            match step {
+                Step::Send(bytes) => self.outputs.push_back(Output::Send { connection, bytes }),
+                Step::SentKeepalive => self.counters.keepalives_out += 1,
+                Step::Keepalive => self.counters.keepalives_in += 1,
+                Step::Opened(negotiated) => self.collide(now, connection, negotiated.router_id),
+                Step::Established(negotiated) => self.established(now, connection, negotiated),
+                Step::Update(update) => self.update(now, connection, &update),
+                Step::Refresh(family) => self.refresh_requested(family),
+                Step::Sent(notification) => self.notification(now, notification, false),
+                Step::Received(notification) => self.notification(now, notification, true),
+                Step::Close => {
+                    self.outputs.push_back(Output::Close(connection));
+                    self.links.remove(&connection);
+                    let why = match &self.last_notification {
+                        Some((at, seen)) if *at == now => in_words(seen),
+                        _ => "closed".to_owned(),
+                    };
+                    self.gone(now, connection, why);
+                }
+            }
+        }
+    }
+
+    fn notification(&mut self, now: Instant, notification: Notification, by_peer: bool) {
+        let Notification { code, subcode, communication } = notification;
+        match by_peer {
+            true => self.counters.notifications_in += 1,
+            false => self.counters.notifications_out += 1,
+        }
+        if (code, subcode) == (CEASE, MAX_PREFIXES) {
+            self.prefixes_refused(now, by_peer);
+        }
+        let seen =
+            NotificationSeen { by_peer, code, subcode, communication, explanation: explain(code, subcode) };
+        self.last_notification = Some((now, seen.clone()));
+        self.notice(Notice::Notification(seen));
+    }
+
+    fn established(&mut self, now: Instant, connection: Connection, negotiated: Negotiated) {
+        let rivals: Vec<Connection> =
+            self.links.keys().copied().filter(|other| *other != connection).collect();
+        for rival in rivals {
+            self.collision(now, rival);
+        }
+        self.cancel_connect();
+        self.dial.stop();
+        self.counters.established += 1;
+        let families = negotiated.families.clone();
+        self.notice(Notice::Established {
+            router_id: negotiated.router_id,
+            hold: negotiated.hold,
+            families,
+            took: now - self.trying_since,
+        });
+        let end_of_rib = BTreeSet::new();
+        self.session = Some(Session { connection, negotiated, since: now, end_of_rib, warned_many: false });
+        self.announce_all();
+    }
+
+    /// A link is no more. If it was the session's, every route goes now.
+    fn gone(&mut self, now: Instant, connection: Connection, why: String) {
+        let Some(session) = self.session.take_if(|session| session.connection == connection) else {
+            if self.session.is_none() && self.links.is_empty() {
+                self.counters.connects_failed += 1;
+                self.dial.failed(now, &why);
+            }
+            return;
+        };
+        let lasted = now - session.since;
+        self.rib.clear();
+        self.flush_routes();
+        self.advertised.clear();
+        self.trying_since = now;
+        if lasted >= STABLE_AFTER {
+            self.dial.forget_failures();
+        }
+        self.dial.failed(now, &why);
+        self.notice(Notice::Down { why, lasted });
+    }
+
+    /// After every input: dial if it is time, report routes and state.
+    fn settle(&mut self, now: Instant) {
+        self.dial_if_due(now);
+        self.flush_routes();
+        let state = self.current_state();
+        if state != self.state {
+            let from = std::mem::replace(&mut self.state, state);
+            self.since = now;
+            self.notice(Notice::State { from, to: state });
+        }
+    }
+
+    fn current_state(&self) -> State {
+        if self.session.is_some() {
+            State::Established
+        } else if self.links.values().any(Link::is_open_confirm) {
+            State::OpenConfirm
+        } else if !self.links.is_empty() {
+            State::OpenSent
+        } else if self.dial.connecting().is_some() {
+            State::Connect
+        } else if self.takes_connections() {
+            State::Active
+        } else {
+            State::Idle
+        }
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        let peer = self.config.peer_addr;
+        Some(match self.state {
+            State::Established => return None,
+            State::Idle if !self.tunnel_up => "the tunnel is down".to_owned(),
+            State::Idle => match &self.shutdown {
+                Some(text) if text.is_empty() => "shut down by the operator".to_owned(),
+                Some(text) => format!("shut down by the operator: {text}"),
+                None => "a pause, because more prefixes came than max_prefix_in allows".to_owned(),
+            },
+            State::Connect => format!("TCP connection to {peer} port 179"),
+            State::Active if self.config.passive => format!("{peer} to connect to port 179 here"),
+            State::Active => match self.dial.last_failure() {
+                Some(why) => format!("the next attempt; the last one: {why}"),
+                None => "the next attempt".to_owned(),
+            },
+            State::OpenSent => format!("OPEN from {peer}"),
+            State::OpenConfirm => format!("KEEPALIVE from {peer}"),
+        })
+    }
+}
+
+/// A NOTIFICATION as the reason for a session's end.
+fn in_words(seen: &NotificationSeen) -> String {
+    let who = if seen.by_peer { "the neighbour" } else { "we" };
+    let text = seen.explanation.text;
+    match &seen.communication {
+        Some(words) if !words.is_empty() => format!("{who} sent {text} (\"{words}\")"),
+        _ => format!("{who} sent {text}"),
     }
 }
