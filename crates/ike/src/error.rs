@@ -218,3 +218,26 @@ impl fmt::Display for DropReason {
         }
     }
 }
+
+impl Failure {
+    /// What an error notification of the peer means at this stage; `offered` is our offer in text.
+    pub(crate) fn from_notify(notify: &wire::Notify, stage: Stage, offered: &str) -> Self {
+        let offered = offered.to_owned();
+        match notify.kind {
+            NotifyType::AUTHENTICATION_FAILED => Self::AuthenticationFailed { by_peer: true },
+            NotifyType::NO_PROPOSAL_CHOSEN => Self::NoProposalChosen { stage, offered, by_peer: true },
+            NotifyType::TS_UNACCEPTABLE | NotifyType::SINGLE_PAIR_REQUIRED => {
+                Self::TsUnacceptable { offered, by_peer: true }
+            }
+            NotifyType::INVALID_KE_PAYLOAD => {
+                let wanted = crate::message::wanted_group(notify).unwrap_or(DhGroup::NONE);
+                Self::InvalidKe { stage, wanted }
+            }
+            NotifyType::INVALID_MAJOR_VERSION => Self::UnsupportedVersion,
+            NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD => {
+                Self::UnsupportedCritical(PayloadType(notify.data.first().copied().unwrap_or(0)))
+            }
+            kind => Self::PeerNotify(kind),
+        }
+    }
+}

@@ -10,13 +10,22 @@
 pub mod crypto;
 pub mod wire;
 
+mod auth;
 mod config;
+mod connect;
 mod endpoint;
 mod error;
+mod home;
 mod input;
+mod message;
+mod negotiate;
 mod output;
+mod receive;
+mod report;
+mod sa;
 mod status;
 mod timer;
+mod window;
 
 pub use config::{
     Backoff, Config, EspCipher, EspProposal, Identity, IkeProposal, Lifetime, Limits, Liveness, Retransmit,

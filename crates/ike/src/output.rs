@@ -240,4 +240,6 @@ pub enum CloseReason {
     Replaced,
     /// The peer broke the protocol.
     Violation,
+    /// The peer refused a child SA again and again.
+    NoChild,
 }

@@ -1,0 +1,244 @@
+//! IKE_AUTH as initiator: keys are agreed, both sides prove who they are, and the first child is made.
+//!
+//! The peer's answer counts only under SK; what comes in the clear is a hint. An SA is established only
+//! when the peer's identity is the configured one *and* its AUTH verifies. RFC 7296 §1.2, §2.15, §2.21.2.
+
+use model::{IkeSpi, Instant};
+
+use super::Ctx;
+use super::child::ChildOffer;
+use super::established::Established;
+use super::nat::Path;
+use crate::auth::psk::Transcript;
+use crate::auth::{identification, identity, is_expected};
+use crate::crypto::{OpenError, Protection, SaKeys, Suite, Verified};
+use crate::error::{DropReason, Failure, Stage};
+use crate::message::{self, Parts};
+use crate::negotiate;
+use crate::status::Role;
+use crate::window::{RequestWindow, Tick};
+use crate::wire::{self, ExchangeType, Flags, Header, NotifyType, Payload};
+
+/// What IKE_SA_INIT agreed on, whichever side started.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) spi_i: IkeSpi,
+    pub(crate) spi_r: IkeSpi,
+    pub(crate) suite: Suite,
+    pub(crate) keys: SaKeys,
+    /// Protects what we send.
+    pub(crate) seal: Protection,
+    /// Opens what the peer sends.
+    pub(crate) open: Protection,
+    /// The IKE_SA_INIT request, octet by octet.
+    pub(crate) request: Vec<u8>,
+    /// The IKE_SA_INIT response, octet by octet.
+    pub(crate) response: Vec<u8>,
+    pub(crate) ni: Vec<u8>,
+    pub(crate) nr: Vec<u8>,
+    pub(crate) path: Path,
+    pub(crate) started: Instant,
+}
+
+impl Agreed {
+    /// What AUTH is computed over.
+    pub(crate) fn transcript(&self) -> Transcript<'_> {
+        Transcript {
+            prf: self.suite.prf,
+            keys: &self.keys,
+            request: &self.request,
+            response: &self.response,
+            ni: &self.ni,
+            nr: &self.nr,
+        }
+    }
+}
+
+/// An attempt of ours in IKE_AUTH.
+#[derive(Debug)]
+pub(crate) struct Authenticating {
+    pub(crate) agreed: Agreed,
+    offer: ChildOffer,
+    window: RequestWindow<()>,
+    refused: Option<(Instant, Failure)>,
+}
+
+/// A judged answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Protected by the keys agreed on.
+    Protected(Box<Verified>),
+    /// Protected, but malformed inside.
+    Malformed,
+    /// An error in the clear, from whomever.
+    Refusal(Failure),
+}
+
+/// How IKE_AUTH ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The peer is who it must be.
+    Established(Box<Established>),
+    /// It is not, or it refused us.
+    Failed(Failure),
+}
+
+impl Authenticating {
+    /// Sends IKE_AUTH.
+    pub(crate) fn start(ctx: &mut Ctx, mut agreed: Agreed) -> Self {
+        agreed.path.float(&ctx.config);
+        let offer = ChildOffer { spi_in: ctx.child_spi(), with_groups: false };
+        let id = identification(&ctx.config.local_identity);
+        let auth = agreed.transcript().sign(&ctx.config.psk, Role::Initiator, &id);
+        let mut payloads = vec![Payload::IdI(id), Payload::Auth(auth)];
+        //= RFC 7296 §2.4: only one who holds no other IKE SA with the peer says so.
+        if !ctx.has_home {
+            payloads.push(message::notify(NotifyType::INITIAL_CONTACT, []));
+        }
+        payloads.extend(offer.payloads(&ctx.config));
+        let header =
+            Header::new(agreed.spi_i, agreed.spi_r, ExchangeType::IKE_AUTH, Flags::new(true, false), 1);
+        let datagram = agreed.seal.seal(&header, &payloads, &mut *ctx.rng);
+        let mut window = RequestWindow::new(1);
+        window.sent(ctx.now, &ctx.config.retransmit, datagram.clone(), ());
+        ctx.send(agreed.path.local, agreed.path.remote, datagram);
+        Self { agreed, offer, window, refused: None }
+    }
+
+    /// Judges an answer; changes nothing.
+    pub(crate) fn check(&self, header: &Header, datagram: &[u8]) -> Result<Answer, DropReason> {
+        if !header.flags.response() || header.flags.initiator() || header.spi_r != self.agreed.spi_r {
+            return Err(DropReason::Flags);
+        }
+        if header.exchange != ExchangeType::IKE_AUTH {
+            return Err(DropReason::Unexpected);
+        }
+        if !self.window.answers(header.message_id) {
+            return Err(DropReason::MessageId);
+        }
+        match self.agreed.open.open(datagram) {
+            Ok(verified) => Ok(Answer::Protected(Box::new(verified))),
+            Err(OpenError::Inner { .. }) => Ok(Answer::Malformed),
+            Err(OpenError::NotEncrypted) => {
+                let message = wire::parse(datagram).map_err(DropReason::Malformed)?;
+                let parts = Parts::new(message.payloads);
+                let error = parts.error().ok_or(DropReason::Unprotected)?;
+                Ok(Answer::Refusal(Failure::from_notify(error, Stage::Auth, "")))
+            }
+            Err(OpenError::Outer(error)) => Err(DropReason::Malformed(error)),
+            Err(OpenError::Size(_) | OpenError::Integrity | OpenError::FragmentSet) => {
+                Err(DropReason::Forged)
+            }
+        }
+    }
+
+    /// Remembers an unauthenticated error; the first one counts.
+    pub(crate) fn refuse(&mut self, ctx: &Ctx, failure: Failure) {
+        let deadline = ctx.now + ctx.config.limits.hint_grace;
+        self.refused.get_or_insert((deadline, failure));
+    }
+
+    /// Gives the child's SPI back when the attempt ends.
+    pub(crate) fn abandon(&self, ctx: &mut Ctx) {
+        ctx.free_spi(self.offer.spi_in);
+    }
+
+    /// Acts on a protected answer. The SPI of a child that does not come to be is given back.
+    pub(crate) fn conclude(self, ctx: &mut Ctx, verified: Option<Verified>) -> Outcome {
+        let spi_in = self.offer.spi_in;
+        let Some(verified) = verified else {
+            ctx.free_spi(spi_in);
+            let what = "malformed payloads";
+            return Outcome::Failed(Failure::ProtocolViolation { stage: Stage::Auth, what });
+        };
+        let parts = Parts::new(verified.outer.into_iter().chain(verified.payloads));
+        if let Err(failure) = self.authenticate(ctx, &parts) {
+            if parts.auth.is_some() {
+                // The peer believes the SA established: tell it, once, without waiting for an answer.
+                self.farewell(ctx);
+            }
+            ctx.free_spi(spi_in);
+            return Outcome::Failed(failure);
+        }
+        let Self { agreed, offer, .. } = self;
+        let (ni, nr) = (agreed.ni.clone(), agreed.nr.clone());
+        let mut sa = Established::first(ctx, Role::Initiator, agreed);
+        match offer.conclude_first(ctx, &sa, &parts, &ni, &nr) {
+            Ok(new) => {
+                sa.install(ctx, new);
+            }
+            Err(failure) => sa.offer_failed(ctx, spi_in, parts.sa.is_some(), failure),
+        }
+        Outcome::Established(Box::new(sa))
+    }
+
+    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<(), Failure> {
+        if let Some(kind) = parts.critical {
+            return Err(Failure::UnsupportedCritical(kind));
+        }
+        let (Some(id), Some(auth)) = (&parts.id_r, &parts.auth) else {
+            let offered = negotiate::describe(&self.offer.sa(&ctx.config));
+            return Err(match parts.error() {
+                Some(error) => Failure::from_notify(error, Stage::Auth, &offered),
+                None => Failure::ProtocolViolation { stage: Stage::Auth, what: "IDr or AUTH is missing" },
+            });
+        };
+        if parts.repeated {
+            let what = "a payload stands twice";
+            return Err(Failure::ProtocolViolation { stage: Stage::Auth, what });
+        }
+        // AUTH first: an identity that is not proven is nobody's.
+        if !self.agreed.transcript().verify(&ctx.config.psk, Role::Responder, id, auth) {
+            return Err(Failure::AuthenticationFailed { by_peer: false });
+        }
+        if !is_expected(&ctx.config.remote_identity, id) {
+            let expected = ctx.config.remote_identity.clone();
+            return Err(Failure::PeerIdentityMismatch { expected, got: identity(id) });
+        }
+        Ok(())
+    }
+
+    //= RFC 7296 §2.21.2: an initiator that finds the responder's AUTH wrong says so in an INFORMATIONAL.
+    fn farewell(mut self, ctx: &mut Ctx) {
+        let agreed = &mut self.agreed;
+        let header =
+            Header::new(agreed.spi_i, agreed.spi_r, ExchangeType::INFORMATIONAL, Flags::new(true, false), 2);
+        let payloads = [message::notify(NotifyType::AUTHENTICATION_FAILED, [])];
+        let datagram = agreed.seal.seal(&header, &payloads, &mut *ctx.rng);
+        ctx.send(agreed.path.local, agreed.path.remote, datagram);
+    }
+
+    /// Lets time pass; `Some` ends the attempt.
+    pub(crate) fn tick(&mut self, ctx: &mut Ctx) -> Option<Failure> {
+        if let Some((deadline, failure)) = &self.refused
+            && *deadline <= ctx.now
+        {
+            return Some(failure.clone());
+        }
+        match self.window.tick(ctx.now, &ctx.config.retransmit) {
+            Tick::Wait => None,
+            Tick::Repeat { n, datagram } => {
+                ctx.repeat(Stage::Auth, n, &self.agreed.path, datagram);
+                None
+            }
+            Tick::Exhausted => {
+                let refused = self.refused.take().map(|(_, failure)| failure);
+                Some(refused.unwrap_or(Failure::NoAnswer { stage: Stage::Auth }))
+            }
+        }
+    }
+
+    /// The next instant at which time matters.
+    pub(crate) fn due(&self) -> Option<(Instant, crate::Timer)> {
+        let grace = self.refused.as_ref().map(|(at, _)| (*at, crate::Timer::Hint));
+        let repeat = self.window.due().map(|at| (at, crate::Timer::Retransmit));
+        [grace, repeat].into_iter().flatten().min()
+    }
+
+    /// What [`crate::Endpoint::state_digest`] sees.
+    pub(crate) fn digest(&self, out: &mut Vec<u64>) {
+        out.extend([self.agreed.spi_i.0, self.agreed.spi_r.0, u64::from(self.offer.spi_in.get())]);
+        out.push(self.window.due().map_or(0, Instant::as_nanos));
+        out.push(u64::from(self.refused.is_some()));
+    }
+}

@@ -1,0 +1,383 @@
+//! CREATE_CHILD_SA for child SAs: new ones and rekeys, from both sides, and when both do it at once.
+//!
+//! RFC 7296 §1.3.1, §1.3.3, §2.8, §2.8.1 (collisions), §2.25.1 (TEMPORARY_FAILURE, CHILD_SA_NOT_FOUND). The
+//! responder installs inbound before it answers and leaves outbound traffic on the old child until the peer
+//! proves the new one (§2.8).
+
+use std::time::Duration;
+
+use model::{Secret, Spi};
+
+use super::Ctx;
+use super::child::{self, ChildOffer, ChildStanding, ChildTerms, MAX_CHILDREN, NewChild};
+use super::established::{Established, Request, Standing};
+use crate::crypto::KeyPair;
+use crate::error::{Failure, Stage};
+use crate::message::{self, Parts, wanted_group};
+use crate::negotiate;
+use crate::output::{ChildId, CloseReason, Notice};
+use crate::status::Role;
+use crate::wire::{DhGroup, KeyExchange, Notify, NotifyType, Payload, ProtocolId};
+
+/// Times one exchange may be repeated with another group.
+pub(crate) const MAX_GROUP_ROUNDS: u8 = 2;
+/// SPIs remembered of DELETEs that overtake the answer telling them.
+const MAX_EARLY_DELETES: usize = 4;
+/// After this many refusals in a row the IKE SA is given up: a new one brings a child without a key
+/// exchange of its own, which helps against a mismatch of groups.
+const MAX_CHILD_FAILURES: u32 = 3;
+/// A refused rekey is tried again after this time; nothing else is lost before the hard limit.
+const REFUSED_RETRY: Duration = Duration::from_secs(10);
+/// A rekey or creation that met TEMPORARY_FAILURE is repeated after this time and a random part of the next.
+const TEMPORARY_RETRY: Duration = Duration::from_secs(1);
+/// See [`TEMPORARY_RETRY`].
+const TEMPORARY_JITTER: Duration = Duration::from_secs(2);
+
+/// Our request under way.
+#[derive(Debug)]
+pub(crate) struct ChildExchange {
+    pub(crate) offer: ChildOffer,
+    /// The child to be replaced; `None`: an additional one.
+    pub(crate) rekeys: Option<ChildId>,
+    nonce: Vec<u8>,
+    keypair: Option<KeyPair>,
+    rounds: u8,
+    /// The peer's exchange for the same purpose, which we answered meanwhile.
+    rival: Option<Rival>,
+    /// Outbound SPIs the peer deleted that we did not know yet.
+    deleted_early: Vec<Spi>,
+}
+
+/// The other exchange of a collision.
+#[derive(Debug)]
+struct Rival {
+    lowest_nonce: Vec<u8>,
+    child: ChildId,
+}
+
+impl ChildExchange {
+    /// Remembers a DELETE for a child that our answer will tell us of (case 46).
+    pub(crate) fn remember_deleted(&mut self, spi_out: Spi) {
+        if self.deleted_early.len() < MAX_EARLY_DELETES {
+            self.deleted_early.push(spi_out);
+        }
+    }
+}
+
+/// When to repeat what met TEMPORARY_FAILURE (RFC 7296 §2.25).
+pub(crate) fn temporary_retry(ctx: &mut Ctx) -> model::Instant {
+    ctx.now + TEMPORARY_RETRY + ctx.random(TEMPORARY_JITTER)
+}
+
+/// When to repeat what was refused.
+pub(crate) fn refused_retry(ctx: &mut Ctx) -> model::Instant {
+    ctx.now + REFUSED_RETRY + ctx.random(TEMPORARY_JITTER)
+}
+
+impl Established {
+    /// Sends CREATE_CHILD_SA for a rekey of `rekeys`, or for a new child.
+    pub(crate) fn start_child(&mut self, ctx: &mut Ctx, rekeys: Option<ChildId>) {
+        let groups = negotiate::esp_groups(&ctx.config.esp_proposals);
+        let known = rekeys.and_then(|id| self.child(id)).and_then(|child| child.group);
+        let group = known.filter(|group| groups.contains(group)).or(groups.first().copied());
+        let offer = ChildOffer { spi_in: ctx.child_spi(), with_groups: true };
+        let exchange = ChildExchange {
+            offer,
+            rekeys,
+            nonce: Vec::new(),
+            keypair: None,
+            rounds: 0,
+            rival: None,
+            deleted_early: Vec::new(),
+        };
+        self.send_child(ctx, exchange, group);
+    }
+
+    fn send_child(&mut self, ctx: &mut Ctx, mut exchange: ChildExchange, group: Option<DhGroup>) {
+        exchange.nonce = ctx.nonce();
+        exchange.keypair = group.and_then(|group| KeyPair::generate(group, &mut *ctx.rng).ok());
+        let mut payloads = Vec::new();
+        if let Some(old) = exchange.rekeys.and_then(|id| self.child(id)) {
+            //= RFC 7296 §1.3.3: the SPI is the one that the sender expects in packets to itself.
+            let spi = old.spi_in.get().to_be_bytes().to_vec();
+            payloads.push(rekey_notify(NotifyType::REKEY_SA, spi));
+        }
+        let [sa, ts_i, ts_r] = exchange.offer.payloads(&ctx.config);
+        payloads.extend([sa, Payload::Nonce(exchange.nonce.clone())]);
+        if let Some(keypair) = &exchange.keypair {
+            let (group, data) = (keypair.group(), keypair.public().to_vec());
+            payloads.push(Payload::Ke(KeyExchange { group, data }));
+        }
+        payloads.extend([ts_i, ts_r]);
+        self.request(ctx, &payloads, Request::CreateChild(Box::new(exchange)));
+    }
+
+    /// Acts on the answer to our request.
+    pub(crate) fn on_child_created(&mut self, ctx: &mut Ctx, mut exchange: ChildExchange, parts: &Parts) {
+        if let Some(error) = parts.error() {
+            if let Some(group) = self.another_group(ctx, &exchange, error) {
+                exchange.rounds += 1;
+                ctx.notice(Notice::GroupRequested { group: group.0 });
+                return self.send_child(ctx, exchange, Some(group));
+            }
+            ctx.free_spi(exchange.offer.spi_in);
+            return self.child_refused(ctx, &exchange, error);
+        }
+        match Self::conclude_child(ctx, &mut exchange, parts) {
+            Ok((terms, shared, nr)) => self.child_agreed(ctx, exchange, terms, shared.as_ref(), &nr),
+            Err(failure) => {
+                // The peer holds a child that we cannot use.
+                self.delay_child(ctx, &exchange, None);
+                self.offer_failed(ctx, exchange.offer.spi_in, true, failure);
+            }
+        }
+    }
+
+    fn another_group(&self, ctx: &Ctx, exchange: &ChildExchange, error: &Notify) -> Option<DhGroup> {
+        let wanted = wanted_group(error).filter(|_| error.kind == NotifyType::INVALID_KE_PAYLOAD)?;
+        let allowed = negotiate::esp_groups(&ctx.config.esp_proposals).contains(&wanted);
+        let old_exists = exchange.rekeys.is_none_or(|id| self.child(id).is_some());
+        (allowed && old_exists && exchange.rounds < MAX_GROUP_ROUNDS).then_some(wanted)
+    }
+
+    fn conclude_child(
+        ctx: &Ctx,
+        exchange: &mut ChildExchange,
+        parts: &Parts,
+    ) -> Result<(ChildTerms, Option<Secret>, Vec<u8>), Failure> {
+        let violation = |what| Failure::ProtocolViolation { stage: Stage::Child, what };
+        let terms = exchange.offer.terms(&ctx.config, parts)?;
+        let nr = parts.nonce.clone().ok_or(violation("the nonce is missing"))?;
+        let shared = match (terms.choice.group, &parts.ke, &exchange.keypair) {
+            (None, _, _) => None,
+            (Some(group), Some(ke), Some(keypair)) if ke.group == group && keypair.group() == group => Some(
+                keypair.agree(&ke.data).map_err(|_| violation("the public value is not one of the group"))?,
+            ),
+            _ => return Err(violation("the key exchange does not fit the chosen group")),
+        };
+        Ok((terms, shared, nr))
+    }
+
+    /// Installs what was agreed, and decides a collision (RFC 7296 §2.8.1).
+    fn child_agreed(
+        &mut self,
+        ctx: &mut Ctx,
+        exchange: ChildExchange,
+        terms: ChildTerms,
+        shared: Option<&Secret>,
+        nr: &[u8],
+    ) {
+        let spi_in = exchange.offer.spi_in;
+        if exchange.deleted_early.contains(&terms.choice.spi) {
+            // Deleted by the peer before we knew it (case 46): it never was.
+            ctx.free_spi(spi_in);
+            return self.delay_child(ctx, &exchange, None);
+        }
+        let rival = exchange
+            .rival
+            .as_ref()
+            .filter(|rival| self.child(rival.child).is_some_and(super::child::Child::is_usable));
+        let ours = exchange.nonce.as_slice().min(nr);
+        //= RFC 7296 §2.8.1: the SA made with the lowest of the four nonces is closed by its creator.
+        let lost = rival.is_some_and(|rival| match ours.cmp(&rival.lowest_nonce) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Greater => false,
+            std::cmp::Ordering::Equal => self.role == Role::Responder,
+        });
+        let rival = rival.map(|rival| rival.child);
+        let keys = self.child_keys(&terms.choice, shared, &exchange.nonce, nr);
+        let old = exchange.rekeys.and_then(|id| self.child(id));
+        let rekeys = old.map_or(0, |old| old.rekeys + 1);
+        let replaces = exchange.rekeys;
+        let activate = !lost && self.standing == Standing::Home;
+        let new = NewChild { spi_in, terms, keys, by_us: true, activate, replaces, rekeys };
+        let new = self.install(ctx, new);
+        if rival.is_some() {
+            ctx.notice(Notice::Collision { ike: false, won: !lost });
+        }
+        let until = ctx.linger();
+        if lost {
+            self.stand(new, ChildStanding::Doomed);
+        } else {
+            if let Some(rival) = rival {
+                self.stand(rival, ChildStanding::Replaced { until });
+            }
+            if let Some(old) = replaces {
+                self.stand(old, ChildStanding::Doomed);
+            }
+        }
+    }
+
+    /// Changes the standing of a child, unless its deletion has begun.
+    fn stand(&mut self, id: ChildId, standing: ChildStanding) {
+        if let Some(child) = self.child_mut(id)
+            && child.is_usable()
+        {
+            child.standing = standing;
+        }
+    }
+
+    /// The peer refused; what next depends on why, and on what else happened meanwhile.
+    fn child_refused(&mut self, ctx: &mut Ctx, exchange: &ChildExchange, error: &Notify) {
+        let is_live = |id| self.child(id).is_some_and(super::child::Child::is_live);
+        if exchange.rekeys.is_some_and(|old| !is_live(old)) {
+            // Replaced or deleted meanwhile: the refusal is the expected end of a collision.
+            return;
+        }
+        match error.kind {
+            NotifyType::TEMPORARY_FAILURE => {
+                let retry = temporary_retry(ctx);
+                self.delay_child(ctx, exchange, Some(retry));
+            }
+            NotifyType::CHILD_SA_NOT_FOUND => {
+                //= RFC 7296 §2.25.1: drop the old child silently, and create a new one if there is none.
+                if let Some(old) = exchange.rekeys {
+                    self.retire(ctx, old);
+                    self.child_at = ctx.now;
+                }
+            }
+            _ => {
+                let failure = exchange.offer.refusal(&ctx.config, error);
+                self.delay_child(ctx, exchange, None);
+                self.note_child_failure(ctx, failure);
+            }
+        }
+    }
+
+    /// Puts the next try off: to `at`, or by the time a refusal costs.
+    fn delay_child(&mut self, ctx: &mut Ctx, exchange: &ChildExchange, at: Option<model::Instant>) {
+        match exchange.rekeys {
+            Some(old) => {
+                let retry = at.unwrap_or_else(|| refused_retry(ctx));
+                if let Some(old) = self.child_mut(old) {
+                    old.rekey_at = retry;
+                }
+            }
+            None => self.child_at = at.unwrap_or(ctx.now + ctx.config.reconnect.max),
+        }
+    }
+
+    /// A child that we offered did not come to be; the peer may hold it when `accepted`.
+    pub(crate) fn offer_failed(&mut self, ctx: &mut Ctx, spi_in: Spi, accepted: bool, failure: Failure) {
+        if accepted {
+            self.orphans.push(spi_in);
+        } else {
+            ctx.free_spi(spi_in);
+        }
+        self.child_at = self.child_at.max(ctx.now + ctx.config.reconnect.max);
+        self.note_child_failure(ctx, failure);
+    }
+
+    fn note_child_failure(&mut self, ctx: &mut Ctx, failure: Failure) {
+        ctx.failed(failure);
+        if !self.has_usable_child() {
+            self.child_failures += 1;
+            if self.child_failures >= MAX_CHILD_FAILURES {
+                self.close.get_or_insert(CloseReason::NoChild);
+            }
+        }
+    }
+
+    /// Answers the peer's CREATE_CHILD_SA for a child. `None`: INVALID_SYNTAX.
+    pub(crate) fn on_create_child(&mut self, ctx: &mut Ctx, parts: &Parts) -> Option<Vec<Payload>> {
+        let refuse = |kind| Some(vec![message::notify(kind, [])]);
+        //= RFC 7296 §2.25.2: not while the IKE SA is being rekeyed or closed.
+        let busy = matches!(self.requests.outstanding(), Some(Request::RekeyIke(_) | Request::DeleteIke(_)));
+        if busy || self.close.is_some() || self.standing != Standing::Home {
+            return refuse(NotifyType::TEMPORARY_FAILURE);
+        }
+        let mut replaces = None;
+        if let Some(rekey) = parts.notify(NotifyType::REKEY_SA) {
+            match self.find_rekeyed(rekey) {
+                Ok(id) => replaces = Some(id),
+                Err(kind) => return Some(vec![rekey_notify(kind, rekey.spi.clone())]),
+            }
+        }
+        if self.children.len() >= MAX_CHILDREN {
+            return refuse(NotifyType::NO_ADDITIONAL_SAS);
+        }
+        let ni = parts.nonce.as_ref()?;
+        match child::accept(&ctx.config, parts, true) {
+            Ok(terms) => self.answer_child(ctx, parts, terms, ni, replaces),
+            Err(Failure::ProtocolViolation { .. }) => None,
+            Err(failure) => {
+                let kind = failure.notify().unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN);
+                ctx.failed(failure);
+                refuse(kind)
+            }
+        }
+    }
+
+    /// The child that REKEY_SA names, if it may be rekeyed now.
+    fn find_rekeyed(&self, rekey: &Notify) -> Result<ChildId, NotifyType> {
+        // CVE-2023-38710: any protocol and any SPI size must do no harm.
+        let spi = <[u8; 4]>::try_from(rekey.spi.as_slice()).ok().map(u32::from_be_bytes).and_then(Spi::new);
+        let child = spi
+            .filter(|_| rekey.protocol == ProtocolId::ESP)
+            .and_then(|spi| self.children.iter().find(|child| child.spi_out == spi))
+            .ok_or(NotifyType::CHILD_SA_NOT_FOUND)?;
+        match child.standing {
+            ChildStanding::Live => Ok(child.id),
+            ChildStanding::Gone { .. } => Err(NotifyType::CHILD_SA_NOT_FOUND),
+            //= RFC 7296 §2.25.1: a child that is being closed, or has a successor, cannot be rekeyed.
+            ChildStanding::Replaced { .. } | ChildStanding::Doomed | ChildStanding::Deleting => {
+                Err(NotifyType::TEMPORARY_FAILURE)
+            }
+        }
+    }
+
+    fn answer_child(
+        &mut self,
+        ctx: &mut Ctx,
+        parts: &Parts,
+        terms: ChildTerms,
+        ni: &[u8],
+        replaces: Option<ChildId>,
+    ) -> Option<Vec<Payload>> {
+        let mut key_exchange = None;
+        if let Some(group) = terms.choice.group {
+            let Some(ke) = parts.ke.as_ref().filter(|ke| ke.group == group) else {
+                return Some(vec![message::notify(NotifyType::INVALID_KE_PAYLOAD, group.0.to_be_bytes())]);
+            };
+            let keypair = KeyPair::generate(group, &mut *ctx.rng).ok()?;
+            let shared = keypair.agree(&ke.data).ok()?;
+            key_exchange = Some((keypair, shared));
+        }
+        let (keypair, shared) = key_exchange.unzip();
+        let nr = ctx.nonce();
+        let spi_in = ctx.child_spi();
+        let keys = self.child_keys(&terms.choice, shared.as_ref(), ni, &nr);
+        let [sa, ts_i, ts_r] = child::answer(&terms, spi_in);
+        let old = replaces.and_then(|id| self.child(id));
+        let rekeys = old.map_or(0, |old| old.rekeys + 1);
+        // A rekey waits for the peer's proof; a peer that makes a new child has lost or left the old one.
+        let activate = replaces.is_none();
+        let new = NewChild { spi_in, terms, keys, by_us: false, activate, replaces, rekeys };
+        let superseded: Vec<_> = match replaces {
+            Some(old) => vec![old],
+            None => self.children.iter().filter(|child| child.is_live()).map(|child| child.id).collect(),
+        };
+        let new = self.install(ctx, new);
+        let until = ctx.linger();
+        for old in superseded {
+            self.stand(old, ChildStanding::Replaced { until });
+        }
+        if let Some(Request::CreateChild(exchange)) = self.requests.outstanding_mut()
+            && exchange.rekeys == replaces
+        {
+            let lowest_nonce = ni.min(nr.as_slice()).to_vec();
+            exchange.rival = Some(Rival { lowest_nonce, child: new });
+        }
+        let mut payloads = vec![sa, Payload::Nonce(nr)];
+        if let Some(keypair) = keypair {
+            let (group, data) = (keypair.group(), keypair.public().to_vec());
+            payloads.push(Payload::Ke(KeyExchange { group, data }));
+        }
+        payloads.extend([ts_i, ts_r]);
+        Some(payloads)
+    }
+}
+
+fn rekey_notify(kind: NotifyType, spi: Vec<u8>) -> Payload {
+    Payload::Notify(Notify { protocol: ProtocolId::ESP, spi, kind, data: Vec::new() })
+}

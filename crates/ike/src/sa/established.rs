@@ -1,0 +1,419 @@
+//! An authenticated IKE SA: its keys, windows, path, children and wants.
+//!
+//! Takes protected messages apart and hands each to the file that knows its exchange; sends one request at a
+//! time, the most urgent of what is wanted. Knows nothing of other IKE SAs of the endpoint: what concerns
+//! them leaves as an [`Event`]. RFC 7296 §1.3-§1.5, §2.2-§2.4.
+
+use std::net::SocketAddr;
+
+use model::{IkeSpi, Instant, Secret, Spi};
+
+use super::authenticating::Agreed;
+use super::child::Child;
+use super::create_child::ChildExchange;
+use super::nat::Path;
+use super::rekey::IkeExchange;
+use super::{Ctx, Ending, Event};
+use crate::crypto::{self, ChildKeys, OpenError, Protection, Suite, Verified};
+use crate::error::{DropReason, Failure, Stage};
+use crate::message::{self, Parts};
+use crate::negotiate::EspChoice;
+use crate::output::{CloseReason, Notice, Output};
+use crate::status::Role;
+use crate::window::{Position, RequestWindow, ResponseWindow};
+use crate::wire::{self, ExchangeType, Flags, Header, NotifyType, Payload};
+
+/// An established IKE SA.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(crate) spi_i: IkeSpi,
+    pub(crate) spi_r: IkeSpi,
+    /// Who started the exchange that made *this* IKE SA.
+    pub(crate) role: Role,
+    pub(crate) suite: Suite,
+    pub(crate) sk_d: Secret,
+    seal: Protection,
+    open: Protection,
+    pub(crate) path: Path,
+    pub(crate) requests: RequestWindow<Request>,
+    pub(crate) responses: ResponseWindow,
+    pub(crate) standing: Standing,
+    pub(crate) children: Vec<Child>,
+    /// Inbound SPIs of children that the peer may hold and we never installed; deleted with the next DELETE.
+    pub(crate) orphans: Vec<Spi>,
+    /// Why we want to delete it.
+    pub(crate) close: Option<CloseReason>,
+    pub(crate) established: Instant,
+    pub(crate) rekey_at: Instant,
+    pub(crate) expires: Instant,
+    pub(crate) rekeys: u64,
+    pub(crate) last_heard: Instant,
+    pub(crate) last_sent: Instant,
+    /// Ask whether the peer is alive.
+    pub(crate) ask: bool,
+    pub(crate) hint_at: Instant,
+    /// A missing child is not created before this.
+    pub(crate) child_at: Instant,
+    pub(crate) child_failures: u32,
+    pub(crate) contact: Option<Contact>,
+}
+
+/// Where an IKE SA stands among those of its endpoint; see `docs/ike-states.md`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// The one that counts.
+    Home,
+    /// Made by the peer's rekey of `of` while ours is under way; not yet decided.
+    Tentative { of: IkeSpi },
+    /// Replaced, or lost a collision. The peer deletes it, and we do at `until`.
+    Superseded { until: Instant },
+}
+
+/// What a request of ours is about.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Liveness,
+    DeleteIke(CloseReason),
+    /// Inbound SPIs of the children.
+    DeleteChildren(Vec<Spi>),
+    CreateChild(Box<ChildExchange>),
+    RekeyIke(Box<IkeExchange>),
+}
+
+impl Request {
+    pub(crate) const fn stage(&self) -> Stage {
+        match self {
+            Self::Liveness | Self::DeleteIke(_) | Self::DeleteChildren(_) => Stage::Informational,
+            Self::CreateChild(_) => Stage::Child,
+            Self::RekeyIke(_) => Stage::IkeRekey,
+        }
+    }
+
+    const fn exchange(&self) -> ExchangeType {
+        match self {
+            Self::Liveness | Self::DeleteIke(_) | Self::DeleteChildren(_) => ExchangeType::INFORMATIONAL,
+            Self::CreateChild(_) | Self::RekeyIke(_) => ExchangeType::CREATE_CHILD_SA,
+        }
+    }
+}
+
+/// What is remembered of IKE_SA_INIT, to recognise a repeat and to decide between two IKE SAs that both
+/// sides initiated at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Contact {
+    pub(crate) lowest_nonce: Vec<u8>,
+    pub(crate) started: Instant,
+    /// The IKE_SA_INIT request, octet by octet; empty when it was ours.
+    pub(crate) request: Vec<u8>,
+}
+
+/// The making of an IKE SA.
+pub(crate) struct Birth {
+    pub(crate) spi_i: IkeSpi,
+    pub(crate) spi_r: IkeSpi,
+    pub(crate) role: Role,
+    pub(crate) suite: Suite,
+    pub(crate) sk_d: Secret,
+    pub(crate) seal: Protection,
+    pub(crate) open: Protection,
+    pub(crate) path: Path,
+    pub(crate) standing: Standing,
+    pub(crate) rekeys: u64,
+    /// Message IDs of our next and the peer's next request.
+    pub(crate) next: (u32, u32),
+    pub(crate) contact: Option<Contact>,
+}
+
+/// A judged message.
+#[derive(Debug)]
+pub(crate) enum Checked {
+    /// A request that was answered already, and that answer.
+    Repeat(Vec<u8>),
+    Request(Box<Verified>),
+    /// Authentic, and malformed inside.
+    BadRequest,
+    Response(Box<Verified>),
+    BadResponse,
+    /// An error in the clear, from whomever.
+    Hint,
+}
+
+/// A request under treatment: what its answer needs.
+pub(crate) struct Asked<'a> {
+    pub(crate) header: Header,
+    pub(crate) datagram: &'a [u8],
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+impl Established {
+    /// An IKE SA as just authenticated by IKE_AUTH, message ID 1; as responder that is yet to be answered.
+    pub(crate) fn first(ctx: &mut Ctx, role: Role, agreed: Agreed) -> Self {
+        let lowest_nonce = agreed.ni.clone().min(agreed.nr.clone());
+        let (next, request) = match role {
+            Role::Initiator => ((2, 0), Vec::new()),
+            Role::Responder => ((0, 1), agreed.request),
+        };
+        let birth = Birth {
+            spi_i: agreed.spi_i,
+            spi_r: agreed.spi_r,
+            role,
+            suite: agreed.suite,
+            sk_d: agreed.keys.sk_d.clone(),
+            seal: agreed.seal,
+            open: agreed.open,
+            path: agreed.path,
+            standing: Standing::Home,
+            rekeys: 0,
+            next,
+            contact: Some(Contact { lowest_nonce, started: agreed.started, request }),
+        };
+        let sa = Self::born(ctx, birth);
+        let took = ctx.now - agreed.started;
+        let proposal = sa.suite.to_string();
+        ctx.notice(Notice::IkeEstablished { spi_i: sa.spi_i, spi_r: sa.spi_r, role, proposal, took });
+        sa
+    }
+
+    /// A new IKE SA without children.
+    pub(crate) fn born(ctx: &mut Ctx, birth: Birth) -> Self {
+        let (rekey_at, expires) = ctx.schedule(ctx.config.ike_lifetime);
+        Self {
+            spi_i: birth.spi_i,
+            spi_r: birth.spi_r,
+            role: birth.role,
+            suite: birth.suite,
+            sk_d: birth.sk_d,
+            seal: birth.seal,
+            open: birth.open,
+            path: birth.path,
+            requests: RequestWindow::new(birth.next.0),
+            responses: ResponseWindow::new(birth.next.1),
+            standing: birth.standing,
+            children: Vec::new(),
+            orphans: Vec::new(),
+            close: None,
+            established: ctx.now,
+            rekey_at,
+            expires,
+            rekeys: birth.rekeys,
+            last_heard: ctx.now,
+            last_sent: ctx.now,
+            ask: false,
+            hint_at: Instant::ZERO,
+            child_at: ctx.now,
+            child_failures: 0,
+            contact: birth.contact,
+        }
+    }
+
+    /// Our SPI: the key under which the endpoint holds it.
+    pub(crate) const fn spi_local(&self) -> IkeSpi {
+        match self.role {
+            Role::Initiator => self.spi_i,
+            Role::Responder => self.spi_r,
+        }
+    }
+
+    /// Keys of a child (RFC 7296 §2.17). `ni` and `nr` are those of the exchange that makes it.
+    pub(crate) fn child_keys(
+        &self,
+        choice: &EspChoice,
+        shared: Option<&Secret>,
+        ni: &[u8],
+        nr: &[u8],
+    ) -> ChildKeys {
+        crypto::derive_child_keys(self.suite.prf, &self.sk_d, shared, ni, nr, choice.suite.transform)
+    }
+
+    /// Judges a datagram; changes nothing. Its major version is 2 and its SPI ours.
+    pub(crate) fn check(&self, header: &Header, datagram: &[u8]) -> Result<Checked, DropReason> {
+        if header.flags.initiator() == (self.role == Role::Initiator)
+            || (header.spi_i, header.spi_r) != (self.spi_i, self.spi_r)
+        {
+            return Err(DropReason::Flags);
+        }
+        if header.flags.response() {
+            return self.check_response(header, datagram);
+        }
+        match self.responses.position(header.message_id, datagram) {
+            Position::Repeat(response) => return Ok(Checked::Repeat(response.to_vec())),
+            Position::Outside => return Err(DropReason::MessageId),
+            Position::Fresh => {}
+        }
+        match self.open.open(datagram) {
+            Ok(verified) => Ok(Checked::Request(Box::new(verified))),
+            Err(OpenError::Inner { .. }) => Ok(Checked::BadRequest),
+            Err(error) => Err(dropped(error)),
+        }
+    }
+
+    fn check_response(&self, header: &Header, datagram: &[u8]) -> Result<Checked, DropReason> {
+        let expected = self.requests.outstanding().map(Request::exchange);
+        if !self.requests.answers(header.message_id) {
+            return Err(DropReason::MessageId);
+        }
+        match self.open.open(datagram) {
+            Ok(_) if expected != Some(header.exchange) => Err(DropReason::Unexpected),
+            Ok(verified) => Ok(Checked::Response(Box::new(verified))),
+            Err(OpenError::Inner { .. }) => Ok(Checked::BadResponse),
+            Err(OpenError::NotEncrypted) => {
+                let message = wire::parse(datagram).map_err(DropReason::Malformed)?;
+                Parts::new(message.payloads).error().map(|_| Checked::Hint).ok_or(DropReason::Unprotected)
+            }
+            Err(error) => Err(dropped(error)),
+        }
+    }
+
+    /// Acts on a checked request: processes it, answers it, remembers the answer.
+    pub(crate) fn on_request(
+        &mut self,
+        ctx: &mut Ctx,
+        asked: &Asked<'_>,
+        verified: Option<Verified>,
+        events: &mut Vec<Event>,
+    ) {
+        self.heard(ctx, asked.local, asked.remote);
+        let Some(verified) = verified else {
+            return self.answer_invalid(ctx, asked, events);
+        };
+        let parts = Parts::new(verified.outer.into_iter().chain(verified.payloads));
+        if let Some(kind) = parts.critical {
+            //= RFC 7296 §2.5: the whole request is rejected, and the answer names the payload.
+            let refusal = message::notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [kind.0]);
+            return self.answer(ctx, asked, &[refusal]);
+        }
+        let answer = match asked.header.exchange {
+            ExchangeType::INFORMATIONAL => Some(self.on_informational(ctx, &parts, events)),
+            ExchangeType::CREATE_CHILD_SA if parts.repeated => None,
+            ExchangeType::CREATE_CHILD_SA if super::rekey::is_ike_rekey(&parts) => {
+                self.on_ike_rekey(ctx, &parts, events)
+            }
+            ExchangeType::CREATE_CHILD_SA => self.on_create_child(ctx, &parts),
+            _ => None,
+        };
+        match answer {
+            Some(payloads) => self.answer(ctx, asked, &payloads),
+            None => self.answer_invalid(ctx, asked, events),
+        }
+    }
+
+    //= RFC 7296 §2.21.3: INVALID_SYNTAX is fatal on both sides, without a DELETE.
+    fn answer_invalid(&mut self, ctx: &mut Ctx, asked: &Asked<'_>, events: &mut Vec<Event>) {
+        self.answer(ctx, asked, &[message::notify(NotifyType::INVALID_SYNTAX, [])]);
+        let stage = Stage::Informational;
+        ctx.failed(Failure::ProtocolViolation { stage, what: "an authentic request is malformed" });
+        events.push(Event::Gone(Ending::ByUs(CloseReason::Violation)));
+    }
+
+    /// Seals and sends an answer and keeps it for a repeat.
+    pub(crate) fn answer(&mut self, ctx: &mut Ctx, asked: &Asked<'_>, payloads: &[Payload]) {
+        let flags = Flags::new(self.role == Role::Initiator, true);
+        let header =
+            Header::new(self.spi_i, self.spi_r, asked.header.exchange, flags, asked.header.message_id);
+        let datagram = self.seal.seal(&header, payloads, &mut *ctx.rng);
+        self.last_sent = ctx.now;
+        //= RFC 7296 §2.11: the answer goes to where the request came from.
+        ctx.send(asked.local, asked.remote, datagram.clone());
+        self.responses.answered(asked.datagram.to_vec(), datagram);
+    }
+
+    /// Seals and sends a request. The window must be free.
+    pub(crate) fn request(&mut self, ctx: &mut Ctx, payloads: &[Payload], request: Request) {
+        let Some(id) = self.requests.free() else { return };
+        let flags = Flags::new(self.role == Role::Initiator, false);
+        let header = Header::new(self.spi_i, self.spi_r, request.exchange(), flags, id);
+        let datagram = self.seal.seal(&header, payloads, &mut *ctx.rng);
+        self.requests.sent(ctx.now, &ctx.config.retransmit, datagram.clone(), request);
+        self.last_sent = ctx.now;
+        ctx.send(self.path.local, self.path.remote, datagram);
+    }
+
+    /// Acts on a checked answer to our request; `None`: authentic, and malformed inside.
+    pub(crate) fn on_response(
+        &mut self,
+        ctx: &mut Ctx,
+        from: (SocketAddr, SocketAddr),
+        verified: Option<Verified>,
+        events: &mut Vec<Event>,
+    ) {
+        self.heard(ctx, from.0, from.1);
+        let Some(request) = self.requests.take() else { return };
+        let parts = verified.map(|verified| Parts::new(verified.outer.into_iter().chain(verified.payloads)));
+        let parts = match parts {
+            Some(parts) if parts.critical.is_none() && !parts.repeated => parts,
+            bad => {
+                let failure = match bad.and_then(|parts| parts.critical) {
+                    Some(kind) => Failure::UnsupportedCritical(kind),
+                    None => Failure::ProtocolViolation { stage: request.stage(), what: "malformed payloads" },
+                };
+                ctx.failed(failure);
+                self.forget(ctx, request);
+                return events.push(Event::Gone(Ending::ByUs(CloseReason::Violation)));
+            }
+        };
+        if parts.notify(NotifyType::INVALID_SYNTAX).is_some() {
+            ctx.failed(Failure::PeerNotify(NotifyType::INVALID_SYNTAX));
+            self.forget(ctx, request);
+            return events.push(Event::Gone(Ending::ByUs(CloseReason::Violation)));
+        }
+        match request {
+            Request::Liveness => {}
+            Request::DeleteIke(reason) => events.push(Event::Gone(Ending::ByUs(reason))),
+            Request::DeleteChildren(spis) => self.on_children_deleted(ctx, &spis),
+            Request::CreateChild(exchange) => self.on_child_created(ctx, *exchange, &parts),
+            Request::RekeyIke(exchange) => self.on_ike_rekeyed(ctx, *exchange, &parts, events),
+        }
+    }
+
+    /// Gives back what a request of ours held, when its answer will not come or cannot be used.
+    pub(crate) fn forget(&mut self, ctx: &mut Ctx, request: Request) {
+        if let Request::CreateChild(exchange) = request {
+            ctx.free_spi(exchange.offer.spi_in);
+        }
+    }
+
+    /// The peer is alive, and it is there: notes a move of a peer behind a NAT (RFC 7296 §2.23).
+    fn heard(&mut self, ctx: &mut Ctx, local: SocketAddr, remote: SocketAddr) {
+        self.last_heard = ctx.now;
+        self.ask = false;
+        let moved = self.path.may_move() && (self.path.local, self.path.remote) != (local, remote);
+        if !moved {
+            return;
+        }
+        self.path.local = local;
+        self.path.remote = remote;
+        ctx.notice(Notice::PathChanged { remote });
+        let encapsulation = self.path.encapsulation();
+        for child in &self.children {
+            ctx.outputs.push_back(Output::Path { child: child.id, local, remote, encapsulation });
+        }
+    }
+
+    /// What [`crate::Endpoint::state_digest`] sees.
+    pub(crate) fn digest(&self, out: &mut Vec<u64>) {
+        let (standing, at) = match self.standing {
+            Standing::Home => (0, 0),
+            Standing::Tentative { of } => (1, of.0),
+            Standing::Superseded { until } => (2, until.as_nanos()),
+        };
+        out.extend([self.spi_i.0, self.spi_r.0, standing, at, self.rekeys, u64::from(self.ask)]);
+        out.extend([u64::from(self.requests.next_id()), u64::from(self.responses.expected())]);
+        out.push(self.requests.due().map_or(0, Instant::as_nanos));
+        let times = [self.rekey_at, self.expires, self.last_heard, self.last_sent, self.child_at];
+        out.extend(times.iter().map(|at| at.as_nanos()));
+        out.extend([u64::from(self.close.is_some()), u64::from(self.path.remote.port())]);
+        out.extend(self.orphans.iter().map(|spi| u64::from(spi.get())));
+        for child in &self.children {
+            child.digest(out);
+        }
+    }
+}
+
+fn dropped(error: OpenError) -> DropReason {
+    match error {
+        OpenError::Outer(error) | OpenError::Inner { error, .. } => DropReason::Malformed(error),
+        OpenError::NotEncrypted => DropReason::Unprotected,
+        OpenError::Size(_) | OpenError::Integrity | OpenError::FragmentSet => DropReason::Forged,
+    }
+}

@@ -1,0 +1,301 @@
+//! IKE_SA_INIT and IKE_AUTH as responder.
+//!
+//! The first request is a stranger's: it gets a stateless answer (COOKIE, INVALID_KE_PAYLOAD, an error) or a
+//! half-open IKE SA, of which there are few and only for a while. Each different request has a half-open SA
+//! of its own, so that a forged one cannot stand in the way of the true one. Until AUTH is verified only
+//! IKE_AUTH is looked at (CVE-2014-2338, CVE-2019-12312). RFC 7296 §1.2, §2.6, §2.15, §2.21.
+
+use std::net::SocketAddr;
+
+use model::{IkeSpi, Instant};
+
+use super::Ctx;
+use super::authenticating::Agreed;
+use super::child::{self, NewChild};
+use super::established::{Asked, Established};
+use super::nat::{self, Path};
+use crate::auth::{identification, identity, is_expected};
+use crate::crypto::{self, KeyInputs, KeyPair, OpenError, Protection, Sender, Verified};
+use crate::error::{DropReason, Failure, Stage};
+use crate::message::{self, Parts};
+use crate::negotiate;
+use crate::output::Notice;
+use crate::status::Role;
+use crate::window::Answered;
+use crate::wire::{self, ExchangeType, Flags, Header, KeyExchange, NotifyType, Payload, SecurityAssociation};
+
+/// A half-open IKE SA: IKE_SA_INIT is answered.
+#[derive(Debug)]
+pub(crate) struct HalfOpen {
+    pub(crate) agreed: Agreed,
+    pub(crate) expires: Instant,
+    /// Where the request came from.
+    pub(crate) from: SocketAddr,
+}
+
+/// What becomes of a first request.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// Keys agreed, answered.
+    HalfOpen(Box<HalfOpen>),
+    /// Answered without keeping anything.
+    Stateless,
+    /// Not answered.
+    Dropped(DropReason),
+}
+
+/// How IKE_AUTH ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The peer is who it must be.
+    Established {
+        sa: Box<Established>,
+        /// It says that it holds no other IKE SA with us.
+        initial_contact: bool,
+    },
+    /// It is not; the answer is kept for a repeat.
+    Refused { last: Option<Answered>, failure: Failure },
+}
+
+/// A first request as it came.
+#[derive(Clone, Copy)]
+pub(crate) struct First<'a> {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) header: Header,
+    pub(crate) datagram: &'a [u8],
+}
+
+impl First<'_> {
+    /// Answers without keeping anything; the responder SPI stays zero (RFC 7296 §2.6, §3.1).
+    fn reply(&self, ctx: &mut Ctx, payload: Payload) -> Opening {
+        let header = Header::new(
+            self.header.spi_i,
+            IkeSpi::ZERO,
+            ExchangeType::IKE_SA_INIT,
+            Flags::new(false, true),
+            0,
+        );
+        ctx.send(self.local, self.remote, wire::encode(&header, &[payload]));
+        Opening::Stateless
+    }
+}
+
+/// Takes a first request whose header is in order. `half_open` is how many half-open IKE SAs there are.
+pub(crate) fn open(ctx: &mut Ctx, first: First<'_>, half_open: usize) -> Opening {
+    let message = match wire::parse(first.datagram) {
+        Ok(message) => message,
+        Err(error) => return Opening::Dropped(DropReason::Malformed(error)),
+    };
+    let parts = Parts::new(message.payloads);
+    if let Some(kind) = parts.critical {
+        let refusal = message::notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [kind.0]);
+        return first.reply(ctx, refusal);
+    }
+    let (Some(sa), Some(ke), Some(ni)) = (&parts.sa, &parts.ke, &parts.nonce) else {
+        return first.reply(ctx, message::notify(NotifyType::INVALID_SYNTAX, []));
+    };
+    if parts.repeated {
+        return first.reply(ctx, message::notify(NotifyType::INVALID_SYNTAX, []));
+    }
+    ctx.rotate_cookies();
+    //= RFC 7296 §2.6: under load an initiator must show that it receives what we send to its address.
+    if half_open >= ctx.config.limits.cookie_threshold {
+        let (address, spi) = (first.remote.ip(), first.header.spi_i);
+        let shown = parts.notify(NotifyType::COOKIE);
+        if !shown.is_some_and(|cookie| ctx.cookies.accepts(&cookie.data, ni, address, spi)) {
+            let cookie = ctx.cookies.make(ni, address, spi);
+            return first.reply(ctx, message::notify(NotifyType::COOKIE, cookie));
+        }
+    }
+    if half_open >= ctx.config.limits.half_open {
+        return Opening::Dropped(DropReason::Limit);
+    }
+    let config = &ctx.config;
+    let chosen = negotiate::choose_ike(config.selection, &config.ike_proposals, sa, Some(ke.group));
+    let Some(choice) = chosen else {
+        let offered = negotiate::describe(sa);
+        ctx.failed(Failure::NoProposalChosen { stage: Stage::SaInit, offered, by_peer: false });
+        return first.reply(ctx, message::notify(NotifyType::NO_PROPOSAL_CHOSEN, []));
+    };
+    if choice.suite.group != ke.group {
+        let wanted = choice.suite.group.0.to_be_bytes();
+        return first.reply(ctx, message::notify(NotifyType::INVALID_KE_PAYLOAD, wanted));
+    }
+    agree(ctx, first, &parts, choice, ke, ni)
+        .unwrap_or_else(|| first.reply(ctx, message::notify(NotifyType::INVALID_SYNTAX, [])))
+}
+
+/// Agrees on keys and answers; `None` when the peer's public value is not one.
+fn agree(
+    ctx: &mut Ctx,
+    first: First<'_>,
+    parts: &Parts,
+    choice: negotiate::IkeChoice,
+    ke: &KeyExchange,
+    ni: &[u8],
+) -> Option<Opening> {
+    let suite = choice.suite;
+    let keypair = KeyPair::generate(suite.group, &mut *ctx.rng).ok()?;
+    let shared = keypair.agree(&ke.data).ok()?;
+    let (spi_i, spi_r) = (first.header.spi_i, ctx.ike_spi());
+    let nr = ctx.nonce();
+    let keys = crypto::derive_sa_keys(&suite, &KeyInputs { ni, nr: &nr, shared: &shared, spi_i, spi_r });
+    let (seal, open) = (
+        Protection::new(&suite, &keys, Sender::Responder).ok()?,
+        Protection::new(&suite, &keys, Sender::Initiator).ok()?,
+    );
+    let mut path = Path::new(first.local, first.remote);
+    path.detect(&ctx.config, parts, spi_i, IkeSpi::ZERO);
+    let mut payloads = vec![
+        Payload::Sa(SecurityAssociation { proposals: vec![choice.accepted] }),
+        Payload::Ke(KeyExchange { group: suite.group, data: keypair.public().to_vec() }),
+        Payload::Nonce(nr.clone()),
+    ];
+    if path.supported {
+        payloads.extend(nat::detection(ctx, spi_i, spi_r, first.local, first.remote));
+    }
+    let header = Header::new(spi_i, spi_r, ExchangeType::IKE_SA_INIT, Flags::new(false, true), 0);
+    let response = wire::encode(&header, &payloads);
+    ctx.notice(Notice::HandshakeReceived { remote: first.remote });
+    ctx.send(first.local, first.remote, response.clone());
+    let request = first.datagram.to_vec();
+    let (ni, started) = (ni.to_vec(), ctx.now);
+    let agreed = Agreed { spi_i, spi_r, suite, keys, seal, open, request, response, ni, nr, path, started };
+    let expires = ctx.now + ctx.config.limits.half_open_timeout;
+    Some(Opening::HalfOpen(Box::new(HalfOpen { agreed, expires, from: first.remote })))
+}
+
+impl HalfOpen {
+    /// Judges an IKE_AUTH request; changes nothing. `None`: authentic, and malformed inside.
+    pub(crate) fn check(
+        &self,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Result<Option<Box<Verified>>, DropReason> {
+        if header.flags.response() || !header.flags.initiator() || header.spi_i != self.agreed.spi_i {
+            return Err(DropReason::Flags);
+        }
+        if header.exchange != ExchangeType::IKE_AUTH {
+            return Err(DropReason::Unexpected);
+        }
+        if header.message_id != 1 {
+            return Err(DropReason::MessageId);
+        }
+        match self.agreed.open.open(datagram) {
+            Ok(verified) => Ok(Some(Box::new(verified))),
+            Err(OpenError::Inner { .. }) => Ok(None),
+            Err(OpenError::Outer(error)) => Err(DropReason::Malformed(error)),
+            Err(OpenError::NotEncrypted) => Err(DropReason::Unprotected),
+            Err(OpenError::Size(_) | OpenError::Integrity | OpenError::FragmentSet) => {
+                Err(DropReason::Forged)
+            }
+        }
+    }
+
+    /// Acts on a protected IKE_AUTH request and answers it.
+    pub(crate) fn conclude(self, ctx: &mut Ctx, asked: &Asked<'_>, verified: Option<Verified>) -> Outcome {
+        let parts = verified.map(|verified| Parts::new(verified.outer.into_iter().chain(verified.payloads)));
+        let judged = match &parts {
+            None => Err((NotifyType::INVALID_SYNTAX, violation("malformed payloads"))),
+            Some(parts) => self.authenticate(ctx, parts),
+        };
+        let mut agreed = self.agreed;
+        // The address that IKE_AUTH came from is the first authenticated one (RFC 7296 §2.23).
+        (agreed.path.local, agreed.path.remote) = (asked.local, asked.remote);
+        let parts = match (judged, parts) {
+            (Ok(()), Some(parts)) => parts,
+            (Err((kind, failure)), parts) => {
+                let critical = parts.and_then(|parts| parts.critical);
+                let data = critical.map(|kind| vec![kind.0]).unwrap_or_default();
+                let last = refuse(ctx, agreed, asked, message::notify(kind, data));
+                return Outcome::Refused { last, failure };
+            }
+            (Ok(()), None) => {
+                return Outcome::Refused { last: None, failure: violation("malformed payloads") };
+            }
+        };
+        let id = identification(&ctx.config.local_identity);
+        let auth = agreed.transcript().sign(&ctx.config.psk, Role::Responder, &id);
+        let mut payloads = vec![Payload::IdR(id), Payload::Auth(auth)];
+        let (ni, nr) = (agreed.ni.clone(), agreed.nr.clone());
+        let mut sa = Established::first(ctx, Role::Responder, agreed);
+        payloads.extend(first_child(ctx, &mut sa, &parts, &ni, &nr));
+        sa.answer(ctx, asked, &payloads);
+        let initial_contact = parts.notify(NotifyType::INITIAL_CONTACT).is_some();
+        Outcome::Established { sa: Box::new(sa), initial_contact }
+    }
+
+    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<(), (NotifyType, Failure)> {
+        if let Some(kind) = parts.critical {
+            return Err((NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, Failure::UnsupportedCritical(kind)));
+        }
+        let (Some(id), Some(auth)) = (&parts.id_i, &parts.auth) else {
+            // No AUTH asks for EAP (RFC 7296 §2.16), which we do not do.
+            let kind = if parts.id_i.is_some() {
+                NotifyType::AUTHENTICATION_FAILED
+            } else {
+                NotifyType::INVALID_SYNTAX
+            };
+            return Err((kind, violation("IDi or AUTH is missing")));
+        };
+        if parts.repeated {
+            return Err((NotifyType::INVALID_SYNTAX, violation("a payload stands twice")));
+        }
+        let refused = NotifyType::AUTHENTICATION_FAILED;
+        // AUTH first: an identity that is not proven is nobody's.
+        if !self.agreed.transcript().verify(&ctx.config.psk, Role::Initiator, id, auth) {
+            return Err((refused, Failure::AuthenticationFailed { by_peer: false }));
+        }
+        if !is_expected(&ctx.config.remote_identity, id) {
+            let expected = ctx.config.remote_identity.clone();
+            return Err((refused, Failure::PeerIdentityMismatch { expected, got: identity(id) }));
+        }
+        Ok(())
+    }
+
+    /// What [`crate::Endpoint::state_digest`] sees.
+    pub(crate) fn digest(&self, out: &mut Vec<u64>) {
+        out.extend([self.agreed.spi_i.0, self.agreed.spi_r.0, self.expires.as_nanos()]);
+    }
+}
+
+fn violation(what: &'static str) -> Failure {
+    Failure::ProtocolViolation { stage: Stage::Auth, what }
+}
+
+/// Seals and sends the refusal of IKE_AUTH; gives what a repeat is answered with.
+fn refuse(ctx: &mut Ctx, mut agreed: Agreed, asked: &Asked<'_>, refusal: Payload) -> Option<Answered> {
+    let flags = Flags::new(false, true);
+    let header = Header::new(agreed.spi_i, agreed.spi_r, ExchangeType::IKE_AUTH, flags, 1);
+    let datagram = agreed.seal.seal(&header, &[refusal], &mut *ctx.rng);
+    ctx.send(asked.local, asked.remote, datagram.clone());
+    let mut window = crate::window::ResponseWindow::new(1);
+    window.answered(asked.datagram.to_vec(), datagram);
+    window.into_last()
+}
+
+/// The child that comes with IKE_AUTH, or why there is none: that leaves the IKE SA alive (RFC 7296 §1.2,
+/// §2.21.2). No SA payload at all is a childless start (RFC 6023).
+fn first_child(ctx: &mut Ctx, sa: &mut Established, parts: &Parts, ni: &[u8], nr: &[u8]) -> Vec<Payload> {
+    if parts.sa.is_none() && parts.ts_i.is_none() && parts.ts_r.is_none() {
+        return Vec::new();
+    }
+    match child::accept(&ctx.config, parts, false) {
+        Ok(terms) => {
+            let spi_in = ctx.child_spi();
+            let keys = sa.child_keys(&terms.choice, None, ni, nr);
+            let payloads = child::answer(&terms, spi_in);
+            let new =
+                NewChild { spi_in, terms, keys, by_us: false, activate: true, replaces: None, rekeys: 0 };
+            sa.install(ctx, new);
+            payloads.to_vec()
+        }
+        Err(failure) => {
+            let kind = failure.notify().unwrap_or(NotifyType::NO_PROPOSAL_CHOSEN);
+            ctx.failed(failure);
+            sa.child_at = ctx.now + ctx.config.reconnect.max;
+            vec![message::notify(kind, [])]
+        }
+    }
+}
