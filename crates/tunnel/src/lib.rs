@@ -134,9 +134,7 @@ impl<P: Plane> Tunnel<P> {
                 self.carry(child)
             }
             Output::Retire { child } => {
-                if self.installed.remove(&child).is_none() {
-                    return None;
-                }
+                self.installed.remove(&child)?;
                 self.plane.retire(child);
                 if self.carrying == Some(child) {
                     self.carrying = None;

@@ -1,0 +1,326 @@
+//! What the control socket says: the JSON of `status`, `events` and `routes`, as types.
+//!
+//! It holds values only; it never computes, reads a clock or does I/O. Both ends of the socket use it: the daemon
+//! serialises, the command line deserialises. Adding a field is allowed; changing or dropping one is not, and
+//! the schema number is there for the day when it must be.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of [`Status`]'s shape.
+pub const STATUS_SCHEMA: u32 = 1;
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Always [`STATUS_SCHEMA`].
+    pub schema: u32,
+    /// The daemon's version.
+    pub version: String,
+    /// Seconds since the daemon started.
+    pub uptime_seconds: f64,
+    /// The worst connection's redundancy.
+    pub redundancy: Redundancy,
+    /// Every configured connection, in the order of the file.
+    pub connections: Vec<Connection>,
+}
+
+/// How many of the ways to AWS work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Redundancy {
+    /// Every configured tunnel is up.
+    Full,
+    /// Each connection has service, but not on all its tunnels.
+    Degraded,
+    /// A connection has no tunnel up.
+    None,
+}
+
+impl Redundancy {
+    /// The word used in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Degraded => "degraded",
+            Self::None => "none",
+        }
+    }
+
+    /// The exit status of `cgwd status`: 0 all tunnels up, 1 degraded, 2 down.
+    pub const fn exit_status(self) -> u8 {
+        match self {
+            Self::Full => 0,
+            Self::Degraded => 1,
+            Self::None => 2,
+        }
+    }
+}
+
+/// One AWS VPN connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// `vpn-…`.
+    pub id: String,
+    /// `bgp` or `static`.
+    pub routing: String,
+    /// Its tunnels, in the order of the file; a configured tunnel is never left out.
+    pub tunnels: Vec<Tunnel>,
+}
+
+/// One tunnel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tunnel {
+    /// Unique within its connection.
+    pub name: String,
+    /// AWS's address, the key by which AWS knows the tunnel.
+    pub outside_ip: IpAddr,
+    /// The TUN interface.
+    pub interface: String,
+    /// Our address inside the tunnel.
+    pub inside_ip: Option<IpAddr>,
+    /// The interface's MTU.
+    pub mtu: u16,
+    /// How far the tunnel has come.
+    pub stage: Stage,
+    /// Seconds since `stage` last changed.
+    pub since_seconds: f64,
+    /// Whether traffic to AWS leaves through this tunnel.
+    pub egress: bool,
+    /// Whether an operator took it out of service.
+    pub drained: bool,
+    /// The IKE SA; `null` while there is none.
+    pub ike: Option<Ike>,
+    /// The child SA; `null` while there is none.
+    pub child: Option<Child>,
+    /// The in-band probe; `null` before the first one was sent.
+    pub probe: Option<Probe>,
+    /// The BGP session; `null` on a static connection and before the session exists.
+    pub bgp: Option<Bgp>,
+    /// What went wrong last; stays after recovery, with its age.
+    pub last_error: Option<LastError>,
+}
+
+/// How far a tunnel has come. Each stage includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// No IKE SA.
+    Down,
+    /// An IKE SA, but no child SA.
+    Ike,
+    /// A child SA, but nothing arrives through it.
+    Ipsec,
+    /// Packets arrive through it, but AWS's inside address does not answer (reliably) yet.
+    Tunnel,
+    /// The inside address answers; the BGP session is not established.
+    Bgp,
+    /// Traffic can pass.
+    Up,
+}
+
+impl Stage {
+    /// The word used in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Ike => "ike",
+            Self::Ipsec => "ipsec",
+            Self::Tunnel => "tunnel",
+            Self::Bgp => "bgp",
+            Self::Up => "up",
+        }
+    }
+}
+
+/// An established IKE SA.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ike {
+    /// The negotiator's own word for its state.
+    pub state: String,
+    /// Initiator's SPI, 16 hex digits.
+    pub spi_i: String,
+    /// Responder's SPI, 16 hex digits.
+    pub spi_r: String,
+    /// `initiator` or `responder`: who we are in this SA.
+    pub role: String,
+    /// Negotiated algorithms.
+    pub proposal: String,
+    /// Age of the SA, across rekeys of the child but not of itself.
+    pub established_seconds: f64,
+    /// Until we rekey it.
+    pub rekey_in_seconds: f64,
+    /// IKE rekeys since the tunnel last came up.
+    pub rekeys: u64,
+}
+
+/// An installed child SA.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// The negotiator's own word for its state.
+    pub state: String,
+    /// 8 hex digits; what AWS puts into packets to us.
+    pub spi_in: String,
+    /// 8 hex digits; what we put into packets to AWS.
+    pub spi_out: String,
+    /// Negotiated algorithms, with the PFS group.
+    pub proposal: String,
+    /// `udp` or `esp`.
+    pub encapsulation: String,
+    /// Until we rekey it.
+    pub rekey_in_seconds: f64,
+    /// Child rekeys since the tunnel last came up.
+    pub rekeys: u64,
+    /// Inner packets decrypted, over all children since the daemon's start.
+    pub rx_packets: u64,
+    /// Inner octets decrypted.
+    pub rx_bytes: u64,
+    /// Inner packets encrypted.
+    pub tx_packets: u64,
+    /// Inner octets encrypted.
+    pub tx_bytes: u64,
+    /// Packets thrown away, by reason.
+    pub drops: Drops,
+}
+
+/// Packets that were thrown away, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// The ICV did not verify.
+    pub auth: u64,
+    /// Replayed, or older than the window.
+    pub replay: u64,
+    /// Unknown SPI, or no SA to send on.
+    pub no_sa: u64,
+    /// Not a packet that the SA allows.
+    pub malformed: u64,
+    /// Too big and not allowed to be fragmented.
+    pub mtu: u64,
+    /// A full queue or socket buffer.
+    pub queue: u64,
+}
+
+/// The in-band probe.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The newest answer's round trip; `null` before the first one.
+    pub rtt_ms: Option<f64>,
+    /// Unanswered share of the last minute's probes, 0 to 1.
+    pub loss_ratio: f64,
+    /// Probes sent since the daemon's start.
+    #[serde(default)]
+    pub sent: u64,
+    /// Answers received since the daemon's start.
+    #[serde(default)]
+    pub received: u64,
+}
+
+/// A BGP session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bgp {
+    /// RFC 4271 §8.2.2: `Idle`, `Connect`, `Active`, `OpenSent`, `OpenConfirm`, `Established`.
+    pub state: String,
+    /// AWS's address inside the tunnel.
+    pub peer: IpAddr,
+    /// AWS's autonomous system.
+    pub asn: u32,
+    /// Prefixes accepted from AWS.
+    pub received: u64,
+    /// Prefixes announced to AWS.
+    pub advertised: u64,
+    /// Seconds since Established; `null` before.
+    pub uptime_seconds: Option<f64>,
+}
+
+/// What went wrong last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastError {
+    /// A code of `docs/errors.md`.
+    pub code: String,
+    /// What happened, with the peer's notify by its RFC name where one came.
+    pub text: String,
+    /// What to do about it.
+    #[serde(default)]
+    pub remedy: String,
+    /// Its age.
+    pub seconds_ago: f64,
+}
+
+/// One line of `events --json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Rises by one with each event; starts again with the daemon when nothing is kept on disk.
+    #[serde(default)]
+    pub id: u64,
+    /// RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// `null` when the event concerns the whole daemon.
+    pub tunnel: Option<String>,
+    /// The connection that the tunnel belongs to.
+    #[serde(default)]
+    pub connection: Option<String>,
+    /// A code of `docs/errors.md`.
+    pub code: String,
+    /// What happened.
+    pub text: String,
+    /// How long it took, where that has a meaning.
+    pub took_ms: Option<f64>,
+}
+
+/// `GET /v1/events`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Events {
+    /// Oldest first.
+    pub events: Vec<Event>,
+    /// What to pass as `after` to get only newer ones.
+    pub last_id: u64,
+}
+
+/// `GET /v1/routes`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Routes {
+    /// Why each connection's traffic leaves where it leaves.
+    pub egress: Vec<Egress>,
+    /// The routes we own.
+    pub routes: Vec<Route>,
+}
+
+/// A connection's egress.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Egress {
+    /// `vpn-…`.
+    pub connection: String,
+    /// The tunnels that carry traffic to AWS; empty when none can.
+    pub tunnels: Vec<String>,
+    /// One line for a network engineer.
+    pub reason: String,
+}
+
+/// A route that we own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its prefix.
+    pub destination: String,
+    /// The interfaces it leads to.
+    pub interfaces: Vec<String>,
+    /// The source address that the kernel takes for local traffic.
+    pub source: Option<IpAddr>,
+    /// Its metric.
+    pub metric: u32,
+    /// Its table; 254 is main.
+    pub table: u32,
+    /// Whether it stands in the kernel now.
+    pub installed: bool,
+    /// The connection that wants it.
+    pub connection: String,
+}
+
+/// The answer to an operator's action, and to every failed request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether it was done.
+    pub ok: bool,
+    /// What was done, or why it was not and what to do.
+    pub message: String,
+}

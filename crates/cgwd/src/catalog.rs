@@ -1,0 +1,300 @@
+//! Every code that `last_error` and the events can carry, with its cause, its remedy and AWS's log line.
+//!
+//! It holds text; it never decides which code applies (`tunnel::failure` does). `docs/errors.md` is printed from
+//! this table and a test keeps the two equal, so a code that a user meets can always be looked up. The causes
+//! follow AWS's troubleshooting pages (IKE, IPsec, tunnel, BGP, in this order); notifies go by their names in
+//! RFC 7296 §3.10.1.
+
+use std::fmt::Write as _;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Something does not work.
+    Error,
+    /// Something works, but not as it should.
+    Warning,
+    /// Something happened.
+    Info,
+}
+
+impl Severity {
+    /// The word used in documents and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// What is known about a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The stable name.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// One line.
+    pub title: &'static str,
+    /// Why it happens.
+    pub cause: &'static str,
+    /// What to do; empty when there is nothing to do.
+    pub remedy: &'static str,
+    /// The line to look for in the AWS tunnel activity log.
+    pub aws_log: Option<&'static str>,
+}
+
+macro_rules! codes {
+    ($( $(#[$doc:meta])* $variant:ident = $code:literal, $severity:ident, $title:literal, $cause:literal, $remedy:literal $(, aws $aws:literal)?; )*) => {
+        /// A stable code; scripts and documents may rely on its name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $( #[doc = $title] $variant, )*
+        }
+
+        impl Code {
+            /// All codes, in the order of the documentation.
+            pub const ALL: &[Self] = &[ $( Self::$variant, )* ];
+
+            /// What is known about it.
+            pub const fn entry(self) -> Entry {
+                match self {
+                    $( Self::$variant => Entry {
+                        code: $code,
+                        severity: Severity::$severity,
+                        title: $title,
+                        cause: $cause,
+                        remedy: $remedy,
+                        aws_log: codes!(@aws $($aws)?),
+                    }, )*
+                }
+            }
+        }
+    };
+    (@aws $aws:literal) => { Some($aws) };
+    (@aws) => { None };
+}
+
+codes! {
+    IkeNoAnswer = "IKE-NO-ANSWER", Error,
+        "AWS does not answer on UDP 500",
+        "Our IKE_SA_INIT was sent several times and nothing came back. A firewall or the provider drops UDP 500, the outside address is wrong, the tunnel's endpoint is being replaced, or the public address that AWS sees is not the one in the customer gateway resource.",
+        "Allow UDP 500 and 4500 (and protocol 50 with --raw-esp) both ways between this host and the outside address. Compare this host's public address with the IP address of the customer gateway at AWS. The daemon keeps trying.";
+    IkeAuthNoAnswer = "IKE-AUTH-NO-ANSWER", Error,
+        "AWS answered on UDP 500, but not on UDP 4500",
+        "IKE_SA_INIT was answered, IKE_AUTH was not. UDP 4500 is blocked on the way, or large IKE_AUTH messages are dropped as IP fragments.",
+        "Allow UDP 4500 both ways between this host and the outside address. The daemon keeps trying.",
+        aws "Timeout: deleting un-established Phase 1 IKE_SA";
+    IkeAuthFailed = "IKE-AUTH-FAILED", Error,
+        "AUTHENTICATION_FAILED: the pre-shared key or the identity is not the one AWS has",
+        "The pre-shared key of this tunnel differs from AWS's (changed at AWS, cut short, a blank or a line end too many), or behind NAT our identity is not the customer gateway's public address.",
+        "Download the configuration again and import it, or copy this tunnel's key without blanks around it. Behind NAT, set the local identity to the public address in the customer gateway resource.",
+        aws "AWS tunnel detected a pre-shared key mismatch with cgw";
+    IkeAuthPskSwapped = "IKE-AUTH-PSK-SWAPPED", Error,
+        "AUTHENTICATION_FAILED on both tunnels: their keys seem to be swapped",
+        "Both tunnels of the connection fail authentication while their keys differ. The usual reason is that the key of tunnel 1 stands at tunnel 2 and the other way round. AWS numbers tunnels differently in different places; only the outside address tells them apart.",
+        "Exchange the two keys in the configuration, or import AWS's file again: the import goes by outside address. If that does not help, both keys were changed at AWS.",
+        aws "AWS tunnel detected a pre-shared key mismatch with cgw";
+    IkeNoProposal = "IKE-NO-PROPOSAL", Error,
+        "NO_PROPOSAL_CHOSEN: no common algorithms for phase 1",
+        "None of the encryption, integrity and Diffie-Hellman combinations that we offer is allowed in the phase 1 options of the tunnel at AWS.",
+        "Allow one of the offered combinations in the tunnel options at AWS (phase 1 encryption algorithms, integrity algorithms, DH group numbers), or widen the algorithms of the tunnel in the configuration.",
+        aws "AWS tunnel received: No Proposal Match Found by AWS";
+    IkeVersion = "IKE-VERSION", Error,
+        "The peer speaks IKEv1 only",
+        "The tunnel options at AWS allow only ikev1. IKEv1 is obsolete (RFC 9395) and not spoken here.",
+        "Allow ikev2 in the tunnel options: aws ec2 modify-vpn-tunnel-options --tunnel-options IKEVersions=[{Value=ikev2}].";
+    IkeIdMismatch = "IKE-ID-MISMATCH", Error,
+        "The peer identifies itself as somebody else",
+        "The peer proved the key, but its identity is not the one configured. AWS identifies itself by the tunnel's outside address.",
+        "Set the tunnel's remote identity to the identity shown, if that is the peer that you mean; or correct the outside address.";
+    IkePeerError = "IKE-PEER-ERROR", Error,
+        "The peer refused with an error notify",
+        "The peer answered an IKE request with an error that has no code of its own here.",
+        "Look up the notify's name in RFC 7296 section 3.10.1 and look into the AWS tunnel log at the same time. The daemon keeps trying.";
+    IkeProtocol = "IKE-PROTOCOL", Error,
+        "The peer's message cannot be processed",
+        "The peer sent an authenticated message that breaks the protocol, or one with a critical payload that is not understood (UNSUPPORTED_CRITICAL_PAYLOAD).",
+        "Report it with the output of cgwd events; the daemon keeps trying.";
+    IkeLivenessLost = "IKE-LIVENESS-LOST", Error,
+        "The peer stopped answering",
+        "IKE requests on an established SA were repeated and not answered: the path is cut, the endpoint is gone, or it lost its state.",
+        "Nothing, when it passes: the daemon starts again with back-off for ever. When it stays, see IKE-NO-ANSWER.",
+        aws "DPD timed out after 3 retransmits";
+    IkeSendFailed = "IKE-SEND-FAILED", Error,
+        "This host cannot send to the outside address",
+        "The kernel refused to send: no route, the interface is down, or a local firewall rule rejects it.",
+        "Check ip route get OUTSIDE_ADDRESS, the link, and the firewall's output rules.";
+    PeerDeleted = "PEER-DELETED", Warning,
+        "The peer deleted the tunnel",
+        "An orderly DELETE came from AWS: maintenance, a replaced endpoint, changed tunnel options, or an idle tunnel.",
+        "Nothing: traffic moves to the other tunnel and the daemon connects again. If it repeats, look into the AWS tunnel log and the connection's maintenance notices.",
+        aws "AWS tunnel is sending DELETE";
+    IpsecNoProposal = "IPSEC-NO-PROPOSAL", Error,
+        "NO_PROPOSAL_CHOSEN: no common algorithms for phase 2",
+        "None of the ESP combinations that we offer is allowed in the phase 2 options of the tunnel at AWS. A wrong PFS group often shows only at the first rekey.",
+        "Allow one of the offered combinations in the tunnel options at AWS (phase 2 encryption algorithms, integrity algorithms, DH group numbers), or widen the ESP algorithms of the tunnel in the configuration.",
+        aws "AWS tunnel Phase 2 was unable to establish while keeping Phase 1";
+    IpsecTsUnacceptable = "IPSEC-TS-UNACCEPTABLE", Error,
+        "TS_UNACCEPTABLE: no common traffic selectors",
+        "The local and remote network CIDRs of the connection at AWS do not overlap with the traffic selectors of the tunnel here.",
+        "Set the connection's local and remote IPv4 (IPv6) network CIDR at AWS to 0.0.0.0/0 (::/0), or the tunnel's traffic selectors to the same networks.",
+        aws "AWS tunnel received: TS_UNACCEPTABLE";
+    IpsecFailed = "IPSEC-FAILED", Error,
+        "The child SA was refused",
+        "The peer accepted the IKE SA, but refused the child SA with another error than a missing proposal or wrong traffic selectors.",
+        "Look into the AWS tunnel log at the same time. The daemon keeps trying.",
+        aws "AWS tunnel Phase 2 was unable to establish while keeping Phase 1";
+    IpsecEspBlocked = "IPSEC-ESP-BLOCKED", Error,
+        "IKE works, but no encrypted packet comes back",
+        "Both SAs are up and IKE is answered, yet of the ESP packets sent none is answered: the encapsulation (protocol 50, or ESP in UDP 4500) is filtered on the way, or a NAT drops protocol 50.",
+        "With protocol 50: allow it both ways, or take UDP encapsulation (without --raw-esp). With UDP: allow UDP 4500 of every size both ways; a firewall that inspects IKE may pass only IKE.";
+    TunProbeLost = "TUN-PROBE-LOST", Error,
+        "AWS's inside address does not answer through the tunnel",
+        "Echo requests to AWS's inside address, sent once a second through the tunnel, are not answered. Either the path loses packets, or the inside addresses differ from AWS's.",
+        "When it passes by itself, the path was cut: see the events. When it stays, compare the inside addresses with AWS's (inside CIDR of the tunnel: AWS takes the first host, we take the second).";
+    TunDataPlane = "TUN-DATA-PLANE", Error,
+        "The tunnel's data path failed on this host",
+        "Reading or writing the TUN interface or the socket failed for good, or the keys could not be installed.",
+        "See the text for the kernel's error; check that /dev/net/tun may be used. The daemon tries again.";
+    HostNotReady = "HOST-NOT-READY", Error,
+        "This host lacks something the tunnel needs",
+        "The local address is not on any interface, a port is taken, or a capability is missing.",
+        "Follow the text: it names what was tried and what the kernel said.";
+    RouteFailed = "ROUTE-FAILED", Error,
+        "A route could not be set",
+        "The kernel refused to add or to remove a route.",
+        "See the text for the kernel's error. The daemon tries again.";
+    RouteForeign = "ROUTE-FOREIGN", Warning,
+        "Somebody else's route leads to the same prefix",
+        "A route to a prefix behind AWS exists that is not ours, with a metric that is as good or better. Routes of others are never overwritten.",
+        "Remove that route, or change routes.metric in the configuration, if traffic shall take the tunnel.";
+    RouteRepaired = "ROUTE-REPAIRED", Warning,
+        "A route of ours was gone and was set again",
+        "Somebody deleted it; systemd-networkd does so with routes that it does not know (ManageForeignRoutes).",
+        "Install the networkd drop-in that comes with the package, or find out who deletes routes.";
+    ForwardingOff = "HOST-FORWARDING-OFF", Warning,
+        "This host does not forward packets",
+        "net.ipv4.ip_forward (or net.ipv6.conf.all.forwarding) is 0, and the configuration does not allow to change it: hosts on the LAN cannot reach AWS through this gateway.",
+        "Set host.ip_forward = true in the configuration, or install the sysctl.d file that comes with the package.";
+    ConfigRejected = "CONFIG-REJECTED", Error,
+        "A reload was refused",
+        "The changed file has an error; nothing was changed.",
+        "Run cgwd check and correct what it shows.";
+
+    DaemonStarted = "DAEMON-STARTED", Info, "The daemon started", "", "";
+    DaemonStopping = "DAEMON-STOPPING", Info, "The daemon stops", "", "";
+    LeftoversRemoved = "HOST-LEFTOVERS", Info,
+        "Routes of a daemon that was killed were removed", "The daemon before this one was not stopped in order.", "";
+    ForwardingSet = "HOST-FORWARDING-SET", Info,
+        "Packet forwarding was turned on; it is restored at the end", "", "";
+    IkeStarted = "IKE-STARTED", Info, "A handshake began", "", "";
+    IkeUp = "IKE-UP", Info, "The IKE SA is established", "", "", aws "AWS tunnel Phase 1 is established";
+    IkeRekeyed = "IKE-REKEYED", Info, "The IKE SA was replaced by a fresh one", "", "";
+    IkeClosed = "IKE-CLOSED", Info, "The IKE SA was closed by us", "", "";
+    IpsecUp = "IPSEC-UP", Info, "The child SA is established", "", "", aws "AWS tunnel Phase 2 is established";
+    IpsecRekeyed = "IPSEC-REKEYED", Info, "The child SA was replaced by a fresh one", "", "";
+    TunAnswers = "TUN-ANSWERS", Info, "AWS's inside address answers through the tunnel", "", "";
+    TunnelUp = "TUNNEL-UP", Info, "Traffic can pass", "", "";
+    TunnelDown = "TUNNEL-DOWN", Warning, "Traffic cannot pass any more", "See the event before this one.", "";
+    TunnelReset = "TUNNEL-RESET", Info, "The tunnel was reset by an operator", "", "";
+    TunnelDrained = "TUNNEL-DRAINED", Info, "The tunnel was taken out of service by an operator", "", "";
+    TunnelUndrained = "TUNNEL-UNDRAINED", Info, "The tunnel was put back into service by an operator", "", "";
+    EgressMoved = "EGRESS-MOVED", Info, "Traffic to AWS takes another tunnel", "", "";
+    EgressNone = "EGRESS-NONE", Error,
+        "No tunnel can carry traffic to AWS",
+        "All tunnels of the connection are down or drained.",
+        "See each tunnel's last error.";
+    WeakAlgorithm = "IKE-WEAK-ALGORITHM", Warning,
+        "AWS chose a weak algorithm",
+        "AWS takes the lowest value that both sides allow, whatever our order: SHA-1, a 1024-bit group or CBC was negotiated because our configuration allows it.",
+        "Narrow the tunnel's algorithms in the configuration, or the tunnel options at AWS.";
+    ConfigReloaded = "CONFIG-RELOADED", Info, "A changed configuration was taken over", "", "";
+    BgpUp = "BGP-UP", Info, "The BGP session is established", "", "";
+    BgpDown = "BGP-DOWN", Warning,
+        "The BGP session ended",
+        "The text names the NOTIFICATION or the timer that ended it.",
+        "Nothing, when the tunnel went down: the session returns with it. Otherwise follow the text.";
+}
+
+impl Code {
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        self.entry().code
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The code with this name.
+pub fn find(name: &str) -> Option<Code> {
+    Code::ALL.iter().copied().find(|code| code.name() == name)
+}
+
+/// `docs/errors.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# Codes\n\n\
+         What `last_error` in `cgwd status` and the lines of `cgwd events` can carry. The names are stable.\n\
+         This page is printed from `crates/cgwd/src/catalog.rs`; a test keeps the two equal.\n",
+    );
+    for (heading, severity) in [
+        ("Errors", Severity::Error),
+        ("Warnings", Severity::Warning),
+        ("What happened, without anything being wrong", Severity::Info),
+    ] {
+        let _ = write!(text, "\n## {heading}\n");
+        for entry in Code::ALL.iter().map(|code| code.entry()).filter(|entry| entry.severity == severity) {
+            let _ = write!(text, "\n### {}\n\n{}.\n", entry.code, entry.title);
+            for (label, body) in [("Cause", entry.cause), ("Remedy", entry.remedy)] {
+                if !body.is_empty() {
+                    let _ = write!(text, "\n* **{label}.** {body}\n");
+                }
+            }
+            if let Some(line) = entry.aws_log {
+                let _ = write!(text, "\n* **In the AWS tunnel log.** \"{line}\"\n");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_cause_and_a_remedy() {
+        for entry in Code::ALL.iter().map(|code| code.entry()) {
+            if entry.severity == Severity::Error {
+                assert!(!entry.cause.is_empty(), "{} has no cause", entry.code);
+                assert!(!entry.remedy.is_empty(), "{} has no remedy", entry.code);
+            }
+            assert!(!entry.title.ends_with('.'), "{}", entry.code);
+        }
+    }
+
+    #[test]
+    fn no_two_codes_share_a_name() {
+        for code in Code::ALL {
+            assert_eq!(find(code.name()), Some(*code));
+        }
+    }
+
+    #[test]
+    fn the_documentation_is_what_the_code_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+            return;
+        }
+        assert_eq!(written, markdown(), "run the test with UPDATE_DOCS=1 to print docs/errors.md again");
+    }
+}

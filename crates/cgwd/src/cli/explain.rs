@@ -1,0 +1,131 @@
+//! `cgwd check --explain`: what will be done, in words.
+
+use std::fmt::Write as _;
+
+use crate::supervisor::mtu;
+use crate::translate::ike_config::esp_transforms;
+
+/// TCP and IP headers without options, by family: what the MSS leaves out of the MTU.
+const HEADERS_V4: u16 = 40;
+const HEADERS_V6: u16 = 60;
+
+/// The whole configuration in words; keys never appear.
+pub(super) fn explain(config: &config::Config) -> String {
+    let mut text = String::new();
+    for connection in &config.connections {
+        let _ = writeln!(text, "connection {} ({} routing)", connection.id, connection.routing.name());
+        routing(&mut text, connection, &config.routes);
+        for tunnel in &connection.tunnels {
+            self::tunnel(&mut text, tunnel);
+        }
+        text.push('\n');
+    }
+    let forward = match config.host.ip_forward {
+        config::IpForward::Enable => "turned on at the start where it is off, and restored at the end",
+        config::IpForward::Report => "left alone, and reported when it is off",
+    };
+    let _ = writeln!(text, "packet forwarding: {forward}");
+    let _ = writeln!(text, "control socket: {}", config.control.socket.display());
+    match config.metrics.listen {
+        Some(listen) => {
+            let _ =
+                writeln!(text, "metrics: GET /metrics on the control socket, and on http://{listen}/metrics");
+        }
+        None => {
+            let _ = writeln!(text, "metrics: GET /metrics on the control socket");
+        }
+    }
+    text
+}
+
+fn routing(text: &mut String, connection: &config::Connection, routes: &config::Routes) {
+    let table = if routes.table == 254 { "main".to_owned() } else { routes.table.to_string() };
+    let place = format!("table {table}, metric {}, protocol {}", routes.metric, routes::PROTOCOL);
+    match &connection.routing {
+        config::Routing::Static { vpc } => {
+            let _ = writeln!(text, "  routes to {} through the better tunnel ({place})", list(vpc));
+        }
+        config::Routing::Bgp(bgp) => {
+            let who = match bgp.mode {
+                config::BgpMode::Internal => "cgwd speaks BGP",
+                config::BgpMode::External => "another program speaks BGP; no routes are set here",
+            };
+            let accept = match &bgp.accept {
+                config::Accept::Any => "anything".to_owned(),
+                config::Accept::Within(prefixes) => list(prefixes),
+            };
+            let _ = writeln!(text, "  {who}: AS {} to AS {}", bgp.local_asn, bgp.remote_asn);
+            let _ = writeln!(text, "  announces {}, accepts {accept} ({place})", list(&bgp.advertise));
+        }
+    }
+    if !connection.lan.is_empty() {
+        let _ = writeln!(text, "  our side: {}", list(&connection.lan));
+    }
+    if connection.allow_default_route {
+        let _ = writeln!(text, "  a default route into the tunnels is allowed");
+    }
+}
+
+fn tunnel(text: &mut String, tunnel: &config::Tunnel) {
+    let from = tunnel.bind.map_or_else(
+        || format!("{} if it is on this host, else the route's source", tunnel.customer_gateway),
+        |bind| bind.to_string(),
+    );
+    let _ = writeln!(text, "  {} on {} to {}", tunnel.name, tunnel.interface, tunnel.outside);
+    let _ = writeln!(text, "    sends from   {from}");
+    for inside in &tunnel.inside {
+        let _ = writeln!(text, "    inside       {} (AWS {})", inside.ours, inside.aws);
+    }
+    let _ = writeln!(
+        text,
+        "    phase 1      {} | {} | DH {}",
+        names(&tunnel.ike.encryption),
+        names(&tunnel.ike.integrity),
+        names(&tunnel.ike.dh_groups)
+    );
+    let transforms: Vec<String> = esp_transforms(&tunnel.esp).iter().map(ToString::to_string).collect();
+    let _ =
+        writeln!(text, "    phase 2      {} | PFS {}", transforms.join(", "), names(&tunnel.esp.dh_groups));
+    for (what, lifetime, window) in [
+        ("IKE SA", tunnel.ike.lifetime, tunnel.ike_rekey()),
+        ("child SA", tunnel.esp.lifetime, tunnel.esp_rekey()),
+    ] {
+        let _ = writeln!(
+            text,
+            "    {what:<12} rekeyed after {} to {} s of AWS's {} s",
+            window.rekey_after.as_secs(),
+            (window.rekey_after + window.jitter).as_secs(),
+            lifetime.as_secs()
+        );
+    }
+    let mtu = mtu::before(tunnel, tunnel.path_mtu);
+    let carried = match tunnel.encapsulation {
+        config::Encapsulation::Udp => "UDP 4500 always",
+        config::Encapsulation::Auto => "protocol 50 where no NAT is found, else UDP 4500",
+    };
+    let _ = writeln!(text, "    carried by   {carried}");
+    let _ = writeln!(
+        text,
+        "    MTU          {mtu} at least on a path of {}, TCP MSS {} (IPv4), {} (IPv6)",
+        tunnel.path_mtu,
+        mtu.saturating_sub(HEADERS_V4),
+        mtu.saturating_sub(HEADERS_V6)
+    );
+    let _ = writeln!(
+        text,
+        "    probe        every {} ms; {} lost in a row move traffic away",
+        tunnel.probe.interval.as_millis(),
+        tunnel.probe.loss
+    );
+}
+
+fn list(prefixes: &[ipnet::IpNet]) -> String {
+    if prefixes.is_empty() {
+        return "nothing".to_owned();
+    }
+    names(prefixes)
+}
+
+fn names<T: ToString>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,109 @@
+//! The commands that need no daemon, and the one that is it.
+
+use std::io::Read;
+use std::path::Path;
+
+use clap::CommandFactory;
+use config::import::ImportOptions;
+
+use super::args::{Check, Cli, Import};
+use super::output::{colour, complain, say, write_private};
+use super::{EXIT_FAILED, Failure, explain};
+use crate::{logging, supervisor};
+
+/// The largest input that `import` reads: far above any of AWS's files.
+const INPUT_BYTES_MAX: u64 = 8 << 20;
+
+pub(super) fn import(import: &Import) -> Result<u8, Failure> {
+    let (name, input) = read_input(&import.input)?;
+    let options = ImportOptions { lan: import.lan.clone(), vpc: import.vpc.clone(), raw_esp: import.raw_esp };
+    let imported = config::import::import(&input, &name, &options)
+        .map_err(|report| Failure::new(EXIT_FAILED, report.render(colour())))?;
+    for note in &imported.notes {
+        complain(&format!("note: {note}"));
+    }
+    match &import.output {
+        None => say(&imported.toml),
+        Some(path) => {
+            write_private(path, &imported.toml).map_err(|error| {
+                let path = path.display();
+                Failure::new(
+                    EXIT_FAILED,
+                    format!("cgwd: cannot write {path}: {error}; does the directory exist?"),
+                )
+            })?;
+            complain(&format!("written to {} (mode 0600); next: cgwd check --config {0}", path.display()));
+        }
+    }
+    Ok(0)
+}
+
+fn read_input(path: &Path) -> Result<(String, String), Failure> {
+    let stdin = path == Path::new("-");
+    let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
+    let mut bytes = Vec::new();
+    let result = if stdin {
+        std::io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
+    result.map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: cannot read {name}: {error}")))?;
+    if bytes.len() as u64 > INPUT_BYTES_MAX {
+        let message =
+            format!("cgwd: {name} is larger than {} MiB; that is no AWS file", INPUT_BYTES_MAX >> 20);
+        return Err(Failure::new(EXIT_FAILED, message));
+    }
+    // AWS's files are ASCII; a stray octet in a comment is no reason to refuse one.
+    Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+pub(super) fn check(check: &Check) -> Result<u8, Failure> {
+    let loaded = load(&check.file.config)?;
+    if check.explain {
+        say(&explain::explain(&loaded));
+    } else {
+        let tunnels = loaded.tunnels().count();
+        let connections = loaded.connections.len();
+        say(&format!(
+            "{}: valid, {tunnels} tunnels in {connections} connection{}\n",
+            check.file.config.display(),
+            if connections == 1 { "" } else { "s" }
+        ));
+    }
+    Ok(0)
+}
+
+pub(super) fn run(path: &Path, socket: Option<&Path>) -> Result<u8, Failure> {
+    let config = load(path)?;
+    logging::start(config.log.level);
+    supervisor::run(config, path, socket)
+        .map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
+    Ok(0)
+}
+
+/// Loads the file, with its warnings on standard error.
+fn load(path: &Path) -> Result<config::Config, Failure> {
+    let loaded = config::load(path).map_err(|report| Failure::new(EXIT_FAILED, report.render(colour())))?;
+    if !loaded.warnings.is_empty() {
+        complain(&loaded.warnings.render(colour()));
+    }
+    Ok(loaded.config)
+}
+
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cgwd", &mut script);
+    say(&String::from_utf8_lossy(&script));
+    Ok(0)
+}
+
+pub(super) fn man(directory: &Path) -> Result<u8, Failure> {
+    let fail = |error: std::io::Error| {
+        Failure::new(EXIT_FAILED, format!("cgwd: cannot write to {}: {error}", directory.display()))
+    };
+    std::fs::create_dir_all(directory).map_err(fail)?;
+    // Section 8: a daemon and its administration.
+    let command = Cli::command().disable_help_subcommand(true);
+    clap_mangen::generate_to(command, directory).map_err(fail)?;
+    Ok(0)
+}

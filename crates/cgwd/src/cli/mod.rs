@@ -1,0 +1,74 @@
+//! The commands. Everything that people and scripts see of them is fixed by the contract: texts go to standard
+//! output, complaints to standard error, and the exit statuses are part of the interface.
+
+mod args;
+mod explain;
+mod local;
+mod output;
+mod remote;
+mod render;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::control::Action;
+use args::{Cli, Command, RekeyWhat};
+
+/// A request that failed: wrong input, or the daemon said no.
+pub(crate) const EXIT_FAILED: u8 = 2;
+/// No daemon answers.
+pub(crate) const EXIT_UNREACHABLE: u8 = 3;
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let socket = cli.socket();
+    match dispatch(cli, &socket) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => {
+            output::complain(&failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}
+
+/// A complaint and the exit status that goes with it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: u8,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: u8, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+}
+
+fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
+    match cli.command {
+        Command::Import(import) => local::import(&import),
+        Command::Check(check) => local::check(&check),
+        Command::Completions(completions) => local::completions(completions.shell),
+        Command::Man(man) => local::man(&man.directory),
+        Command::Run(file) => local::run(&file.config, cli.socket.as_deref()),
+        Command::Status(status) if status.watch => remote::block_on(remote::watch(socket)),
+        Command::Status(status) => remote::block_on(remote::status(socket, status.json)),
+        Command::Wait(wait) => remote::block_on(remote::wait(socket, wait.for_, wait.timeout)),
+        Command::Events(events) => remote::block_on(remote::events(socket, events.follow, events.json)),
+        Command::Routes(routes) => remote::block_on(remote::routes(socket, routes.json)),
+        Command::Reset(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Reset)),
+        Command::Rekey(rekey) => {
+            let action = match rekey.what {
+                RekeyWhat::Ike => Action::RekeyIke,
+                RekeyWhat::Child => Action::RekeyChild,
+            };
+            remote::block_on(remote::act(socket, &rekey.tunnel.tunnel, action))
+        }
+        Command::Drain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Drain)),
+        Command::Undrain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Undrain)),
+        Command::Reload => remote::block_on(remote::reload(socket)),
+    }
+}

@@ -1,0 +1,162 @@
+//! The command line's end of the control socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::Action;
+use crate::api;
+
+/// The largest answer taken: far above the status of hundreds of tunnels.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// A daemon that does not answer within this time counts as not reachable.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody listens.
+    #[error("no daemon answers on {}: {source}; is it running (systemctl status cgwd), and may this user reach it (sudo)? A daemon started with --socket needs the same --socket here", .path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The conversation broke off, or took too long.
+    #[error("the daemon on {} does not answer: {what}; look into its log (journalctl -u cgwd)", .path.display())]
+    Broken {
+        /// The socket.
+        path: PathBuf,
+        /// What happened.
+        what: String,
+    },
+    /// The daemon said no.
+    #[error("{message}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Why, in the daemon's words.
+        message: String,
+    },
+}
+
+/// Asks one daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// The daemon that listens on `path`.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// `GET /v1/status`.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn status(&self) -> Result<api::Status, Error> {
+        self.json(Method::GET, "/v1/status", TIMEOUT).await
+    }
+
+    /// `GET /v1/events`; waits up to `wait` for one when there is none after number `after`.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn events(&self, after: u64, wait: Option<Duration>) -> Result<api::Events, Error> {
+        let mut path = format!("/v1/events?after={after}");
+        if let Some(wait) = wait {
+            path.push_str(&format!("&wait={}", wait.as_secs()));
+        }
+        self.json(Method::GET, &path, TIMEOUT + wait.unwrap_or_default()).await
+    }
+
+    /// `GET /v1/routes`.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn routes(&self) -> Result<api::Routes, Error> {
+        self.json(Method::GET, "/v1/routes", TIMEOUT).await
+    }
+
+    /// Does something with a tunnel.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn act(&self, tunnel: &str, action: Action) -> Result<api::Answer, Error> {
+        let path = format!("/v1/tunnels/{}/{}", percent_encode(tunnel), action.name());
+        self.json(Method::POST, &path, TIMEOUT).await
+    }
+
+    /// `POST /v1/reload`; blocks until it is applied.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or the file was refused.
+    pub async fn reload(&self) -> Result<api::Answer, Error> {
+        self.json(Method::POST, "/v1/reload", TIMEOUT * 6).await
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        within: Duration,
+    ) -> Result<T, Error> {
+        let (status, body) = tokio::time::timeout(within, self.request(method, path))
+            .await
+            .map_err(|_| self.broken(format!("no answer within {} s", within.as_secs())))??;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| self.broken(error.to_string()));
+        }
+        let message = serde_json::from_slice::<api::Answer>(&body)
+            .map_or_else(|_| format!("the daemon answered {status}"), |answer| answer.message);
+        Err(Error::Refused { status: status.as_u16(), message })
+    }
+
+    async fn request(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), Error> {
+        let stream = UnixStream::connect(&self.path)
+            .await
+            .map_err(|source| Error::Unreachable { path: self.path.clone(), source })?;
+        let broken = |error: hyper::Error| self.broken(error.to_string());
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(hyper::header::HOST, "cgwd")
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| self.broken(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| self.broken(error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn broken(&self, what: String) -> Error {
+        Error::Broken { path: self.path.clone(), what }
+    }
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' | b':' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

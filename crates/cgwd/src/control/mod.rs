@@ -1,0 +1,104 @@
+//! The control socket: HTTP/1.1 with JSON over a Unix socket, both ends.
+//!
+//! The server turns a request into a [`Request`] for the control loop and the answer back into JSON; it decides
+//! nothing and holds no state of a tunnel. Only root and the daemon's own user get an answer, whatever the
+//! socket file's mode says.
+
+pub mod client;
+pub mod server;
+
+use tokio::sync::oneshot;
+
+use crate::api;
+
+/// Where the socket is unless somebody says otherwise.
+pub const SOCKET_DEFAULT: &str = "/run/cgwd/control.sock";
+
+/// What the control loop is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// `GET /v1/status`.
+    Status(oneshot::Sender<api::Status>),
+    /// `GET /v1/events?after=N`.
+    Events {
+        /// Only events with a higher number.
+        after: u64,
+        /// Where the answer goes.
+        reply: oneshot::Sender<api::Events>,
+    },
+    /// `GET /v1/routes`.
+    Routes(oneshot::Sender<api::Routes>),
+    /// `GET /metrics`.
+    Metrics(oneshot::Sender<String>),
+    /// `POST /v1/tunnels/NAME/ACTION`.
+    Act {
+        /// As the user wrote it.
+        tunnel: String,
+        /// What to do.
+        action: Action,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Outcome>,
+    },
+    /// `POST /v1/reload`.
+    Reload(oneshot::Sender<Outcome>),
+}
+
+/// What an operator can do with a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Delete everything and negotiate anew.
+    Reset,
+    /// Replace the IKE SA.
+    RekeyIke,
+    /// Replace the child SA.
+    RekeyChild,
+    /// Take it out of service.
+    Drain,
+    /// Put it back into service.
+    Undrain,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Reset, Self::RekeyIke, Self::RekeyChild, Self::Drain, Self::Undrain];
+
+    /// The last part of the path.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::RekeyIke => "rekey-ike",
+            Self::RekeyChild => "rekey-child",
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+        }
+    }
+}
+
+/// What became of an action: a sentence, or why not.
+pub type Outcome = Result<String, Refusal>;
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// The user named something that does not exist.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self { status: 404, message: message.into() }
+    }
+
+    /// It makes no sense now.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self { status: 409, message: message.into() }
+    }
+
+    /// The file has errors.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self { status: 422, message: message.into() }
+    }
+}

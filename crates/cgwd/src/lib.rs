@@ -1,0 +1,18 @@
+//! The supervisor: keeps every configured tunnel up for ever, moves routes, and tells people how things stand.
+//!
+//! It is the shell around the pure cores. `tunnel` and `translate` hold the logic that is worth testing without
+//! sockets; `supervisor` is the control loop; `control` the Unix socket; `cli` the commands. It implements no
+//! protocol itself: IKE is `ike`'s, ESP `esp`'s and `dataplane`'s, routes are decided by `routes`. A secret never
+//! reaches a log, an answer or an event.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod catalog;
+pub mod cli;
+pub mod control;
+pub mod events;
+pub mod logging;
+pub mod metrics;
+pub mod supervisor;
+pub mod translate;
+pub mod tunnel;

@@ -1,0 +1,86 @@
+//! What clients of the control socket ask for.
+
+use ike::Command;
+use model::Instant;
+
+use super::{Supervisor, status};
+use crate::api;
+use crate::catalog::Code;
+use crate::control::{Action, Outcome, Refusal, Request};
+use crate::translate::failure::Finding;
+
+impl Supervisor {
+    /// Answers one request. A client that went away meanwhile is no error.
+    pub(super) fn request(&mut self, request: Request, now: Instant) {
+        match request {
+            Request::Status(reply) => {
+                let _ = reply.send(status::status(&self.lines, &self.config, self.started, now));
+            }
+            Request::Events { after, reply } => {
+                let events = self.timeline.after(after).cloned().collect();
+                let _ = reply.send(api::Events { events, last_id: self.timeline.last_id() });
+            }
+            Request::Routes(reply) => {
+                let _ = reply.send(status::routes(&self.routing, &self.config));
+            }
+            Request::Metrics(reply) => {
+                let status = status::status(&self.lines, &self.config, self.started, now);
+                let lost = self.sockets.dropped() + self.dropped.load(std::sync::atomic::Ordering::Relaxed);
+                let _ = reply.send(crate::metrics::render(&status, lost));
+            }
+            Request::Act { tunnel, action, reply } => {
+                let _ = reply.send(self.act(&tunnel, action, now));
+            }
+            Request::Reload(reply) => {
+                let _ = reply.send(self.reload(now));
+            }
+        }
+    }
+
+    fn act(&mut self, name: &str, action: Action, now: Instant) -> Outcome {
+        let (connection, tunnel) =
+            self.config.find_tunnel(name).map_err(|error| Refusal::not_found(error.to_string()))?;
+        let (connection, tunnel) = (connection.id.clone(), tunnel.name.clone());
+        let found =
+            self.lines.iter_mut().find(|line| line.connection.id == connection && line.config.name == tunnel);
+        let line = found.ok_or_else(|| Refusal::not_found(format!("no tunnel is called `{name}`")))?;
+        let full = format!("{connection}/{tunnel}");
+        let negotiator = line.running().map(|running| running.glue.status());
+        let mut out = Vec::new();
+        let mut command = |command| line.command(command, &self.sockets, now, &mut out);
+        let (message, code) = match action {
+            Action::Reset => {
+                command(Command::Reset);
+                (format!("{full}: everything deleted, connecting anew"), Some(Code::TunnelReset))
+            }
+            Action::RekeyIke if negotiator.as_ref().is_some_and(|status| status.ike.is_some()) => {
+                command(Command::RekeyIke);
+                (format!("{full}: IKE SA rekey started"), None)
+            }
+            Action::RekeyChild if negotiator.as_ref().is_some_and(|status| status.child.is_some()) => {
+                command(Command::RekeyChild);
+                (format!("{full}: child SA rekey started"), None)
+            }
+            Action::RekeyIke | Action::RekeyChild => {
+                return Err(Refusal::conflict(format!("{full} has no SA to rekey: it is not up")));
+            }
+            Action::Drain if line.drained => return Ok(format!("{full} was drained already")),
+            Action::Undrain if !line.drained => return Ok(format!("{full} was not drained")),
+            Action::Drain => {
+                line.drained = true;
+                (format!("{full}: drained, traffic leaves by the other tunnel"), Some(Code::TunnelDrained))
+            }
+            Action::Undrain => {
+                line.drained = false;
+                (format!("{full}: back in service"), Some(Code::TunnelUndrained))
+            }
+        };
+        let id = line.id;
+        if let Some(code) = code {
+            let text = message.split_once(": ").map_or(message.as_str(), |(_, rest)| rest).to_owned();
+            self.event(Some(&connection), Some(&tunnel), Finding { code, text }, None);
+        }
+        self.take(id, out, now);
+        Ok(message)
+    }
+}

@@ -1,0 +1,371 @@
+//! One configured tunnel: what runs of it now, and its health.
+//!
+//! A line is there as long as its tunnel is configured, whether or not this host can run it at the moment. It
+//! executes the [`Reaction`]s that concern itself and leaves the others to the supervisor.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use dataplane::{OffloadSwitches, ProbeAddresses, TunnelConfig};
+use ike::{Command, Endpoint, Input, Notice, Phase};
+use model::{Instant, Secret, SecureRng};
+use net::netlink::Netlink;
+use routes::NextHop;
+use routes::dampening::Dampener;
+use tokio::sync::mpsc;
+use tunnel::{Effect, Tunnel};
+
+use super::inbox::{Incoming, LineId, plane_events};
+use super::sockets::Sockets;
+use super::{address, host, mtu};
+use crate::api::Stage;
+use crate::catalog::Code;
+use crate::translate::failure::Finding;
+use crate::translate::ike_config::{PORT_NAT_T, ike_config};
+use crate::tunnel::echo;
+use crate::tunnel::health::{Health, Outside, Reaction};
+use crate::tunnel::probe::Settings;
+
+/// A tunnel that this host cannot run is tried again after this time.
+const START_RETRY: Duration = Duration::from_secs(2);
+/// A child that the data plane refused is negotiated again after this time.
+const PLANE_RETRY: Duration = Duration::from_secs(10);
+
+/// What a line needs of the supervisor to start.
+pub(super) struct Surroundings<'a> {
+    pub(super) netlink: &'a mut Netlink,
+    pub(super) sockets: &'a mut Sockets,
+    pub(super) inbox: &'a mpsc::Sender<Incoming>,
+    pub(super) dropped: &'a Arc<AtomicU64>,
+}
+
+/// One configured tunnel.
+pub(super) struct Line {
+    pub(super) id: LineId,
+    pub(super) connection: Rc<config::Connection>,
+    pub(super) config: config::Tunnel,
+    pub(super) health: Health,
+    pub(super) dampener: Dampener,
+    pub(super) drained: bool,
+    pub(super) egress: bool,
+    pub(super) mtu: u16,
+    /// How AWS's outside address is reached without the tunnel.
+    pub(super) underlay: Option<NextHop>,
+    psk: Secret,
+    state: State,
+}
+
+enum State {
+    /// This host cannot run it now.
+    Waiting {
+        retry_at: Instant,
+    },
+    Running(Box<Running>),
+}
+
+/// The running part of a line.
+pub(super) struct Running {
+    pub(super) local: IpAddr,
+    pub(super) glue: Tunnel<dataplane::Tunnel>,
+    pub(super) closed: bool,
+    probe: Option<ProbeAddresses>,
+    path_mtu: u16,
+    reset_at: Option<Instant>,
+}
+
+impl Line {
+    /// A line that is due to start at once.
+    pub(super) fn new(
+        id: LineId,
+        connection: Rc<config::Connection>,
+        config: config::Tunnel,
+        psk: Secret,
+        now: Instant,
+    ) -> Self {
+        let probe = Settings { interval: config.probe.interval, misses_max: config.probe.loss };
+        let settings = (!config.inside.is_empty()).then_some(probe);
+        Self {
+            id,
+            mtu: mtu::before(&config, config.path_mtu),
+            connection,
+            config,
+            health: Health::new(settings, now),
+            dampener: Dampener::default(),
+            drained: false,
+            egress: false,
+            underlay: None,
+            psk,
+            state: State::Waiting { retry_at: now },
+        }
+    }
+
+    /// The running part.
+    pub(super) fn running(&self) -> Option<&Running> {
+        match &self.state {
+            State::Running(running) => Some(running),
+            State::Waiting { .. } => None,
+        }
+    }
+
+    /// Whether traffic to AWS may leave here.
+    pub(super) fn usable(&self) -> bool {
+        self.health.stage() == Stage::Up
+    }
+
+    /// Whether `other` would run the same tunnel, so that this one may go on.
+    pub(super) fn runs_like(&self, other: &Self) -> bool {
+        self.config == other.config && self.psk.expose() == other.psk.expose()
+    }
+
+    /// When [`Line::turn`] wants to be called next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting { retry_at } => Some(*retry_at),
+            State::Running(running) => {
+                let negotiator = running.glue.poll_timeout().map(|(at, _)| at);
+                [negotiator, self.health.deadline(), running.reset_at].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// Starts what is not running, if it is time.
+    pub(super) fn start_if_due(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        now: Instant,
+        out: &mut Vec<Reaction>,
+    ) {
+        match self.state {
+            State::Waiting { retry_at } if retry_at <= now => {}
+            _ => return,
+        }
+        match self.start(around, now) {
+            Ok(running) => self.state = State::Running(Box::new(running)),
+            Err(text) => {
+                self.state = State::Waiting { retry_at: now + START_RETRY };
+                out.extend(self.health.problem(Finding { code: Code::HostNotReady, text }, now));
+            }
+        }
+    }
+
+    fn start(&mut self, around: &mut Surroundings<'_>, now: Instant) -> Result<Running, String> {
+        let local = address::local(around.netlink, &self.config)?;
+        self.underlay = around.netlink.route_to(self.config.outside, None).ok().map(|route| NextHop {
+            interface: route.interface,
+            gateway: route.gateway,
+            weight: 1,
+        });
+        around.sockets.open(local, around.inbox).map_err(|error| error.to_string())?;
+        let probe = self.config.inside.first().map(|inside| ProbeAddresses {
+            local: inside.ours.addr(),
+            remote: inside.aws,
+            identifier: net::OsRng.next_u32() as u16,
+        });
+        let events = plane_events(self.id, around.inbox.clone(), Arc::clone(around.dropped));
+        let plane = dataplane::Tunnel::start(self.plane_config(local, probe), events)
+            .map_err(|error| error.to_string())?;
+        host::loosen_reverse_path(&self.config.interface);
+        let negotiator = ike_config(&self.config, local, self.psk.clone());
+        let endpoint = Endpoint::new(negotiator, Box::new(net::OsRng), now);
+        Ok(Running {
+            local,
+            glue: Tunnel::new(endpoint, plane),
+            closed: false,
+            probe,
+            path_mtu: self.config.path_mtu,
+            reset_at: None,
+        })
+    }
+
+    fn plane_config(&self, local: IpAddr, probe: Option<ProbeAddresses>) -> TunnelConfig {
+        let config = &self.config;
+        TunnelConfig {
+            name: config.name.clone(),
+            interface: config.interface.clone(),
+            mtu: self.mtu,
+            inside: config.inside.iter().map(|inside| inside.ours).collect(),
+            probe,
+            local: (local, PORT_NAT_T).into(),
+            remote: (config.outside, PORT_NAT_T).into(),
+            clear_df: config.clear_df,
+            clamp_mss: config.clamp_mss,
+            replay_window: config.esp.replay_window,
+            path_mtu: config.path_mtu,
+            offload: OffloadSwitches {
+                tun: config.offload.tun,
+                udp_gso: config.offload.udp_send,
+                udp_gro: config.offload.udp_receive,
+            },
+        }
+    }
+
+    /// Feeds the negotiator.
+    pub(super) fn input(
+        &mut self,
+        input: Input<'_>,
+        sockets: &Sockets,
+        now: Instant,
+        out: &mut Vec<Reaction>,
+    ) {
+        if let State::Running(running) = &mut self.state {
+            running.glue.handle_input(now, input);
+            self.drain(sockets, now, out);
+        }
+    }
+
+    /// Tells the negotiator what an operator or the supervisor wants.
+    pub(super) fn command(
+        &mut self,
+        command: Command,
+        sockets: &Sockets,
+        now: Instant,
+        out: &mut Vec<Reaction>,
+    ) {
+        self.input(Input::Command(command), sockets, now, out);
+    }
+
+    /// Takes what a worker thread says.
+    pub(super) fn plane_event(
+        &mut self,
+        event: dataplane::Event,
+        sockets: &Sockets,
+        now: Instant,
+        out: &mut Vec<Reaction>,
+    ) {
+        match event {
+            dataplane::Event::Ike { local, remote, datagram } => {
+                self.input(Input::Datagram { local, remote, payload: &datagram }, sockets, now, out);
+            }
+            dataplane::Event::EspReceived { spi_in } => {
+                self.health.esp_received(now);
+                self.input(Input::EspReceived { spi_in }, sockets, now, out);
+            }
+            dataplane::Event::SequenceNearlyExhausted { spi_in } => {
+                self.input(Input::SequenceNearlyExhausted { spi_in }, sockets, now, out);
+            }
+            dataplane::Event::ProbeReply { sequence, received_at, .. } => {
+                out.extend(self.health.probe_answered(sequence, received_at));
+            }
+            dataplane::Event::PathMtu { mtu } => {
+                if let State::Running(running) = &mut self.state {
+                    running.path_mtu = mtu.min(self.config.path_mtu);
+                }
+                self.follow_mtu();
+            }
+            dataplane::Event::Failed { text } => {
+                self.stop(now + START_RETRY);
+                out.extend(self.health.problem(Finding { code: Code::TunDataPlane, text }, now));
+            }
+        }
+    }
+
+    /// An ESP packet that came to the control socket.
+    pub(super) fn deliver(&self, datagram: &[u8], remote: std::net::SocketAddr) {
+        if let State::Running(running) = &self.state {
+            running.glue.plane().deliver(datagram, remote);
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn turn(
+        &mut self,
+        bgp_established: Option<bool>,
+        sockets: &Sockets,
+        now: Instant,
+        out: &mut Vec<Reaction>,
+    ) {
+        let mut outside = Outside { bgp_established, ..Outside::default() };
+        if let State::Running(running) = &mut self.state {
+            if running.reset_at.is_some_and(|at| at <= now) {
+                running.reset_at = None;
+                running.glue.handle_input(now, Input::Command(Command::Reset));
+            }
+            if running.glue.poll_timeout().is_some_and(|(at, _)| at <= now) {
+                running.glue.handle_timeout(now);
+            }
+            self.drain(sockets, now, out);
+        }
+        if let State::Running(running) = &self.state {
+            let status = running.glue.status();
+            outside.ike = matches!(status.phase, Phase::Established | Phase::IkeOnly);
+            outside.ike_heard = status.ike.and_then(|ike| ike.last_heard);
+        }
+        for reaction in self.health.poll(outside, now) {
+            match reaction {
+                Reaction::Probe(sequence) => self.send_probe(sequence),
+                Reaction::CheckLiveness => self.command(Command::CheckLiveness, sockets, now, out),
+                Reaction::Reset => self.command(Command::Reset, sockets, now, out),
+                Reaction::Event(..) | Reaction::StageChanged { .. } => out.push(reaction),
+            }
+        }
+    }
+
+    /// Ends the running part without a word to AWS; it starts again at `retry_at`.
+    pub(super) fn stop(&mut self, retry_at: Instant) {
+        self.health.idle();
+        self.state = State::Waiting { retry_at };
+    }
+
+    fn send_probe(&self, sequence: u16) {
+        let State::Running(running) = &self.state else { return };
+        let Some(probe) = running.probe else { return };
+        let Some(packet) = echo::request(probe.local, probe.remote, probe.identifier, sequence) else {
+            return;
+        };
+        // What cannot be sent is not answered, and counts as lost.
+        if let Err(error) = running.glue.plane().inject(&packet) {
+            tracing::debug!(tunnel = %self.config.name, "probe {sequence} not sent: {error}");
+        }
+    }
+
+    fn drain(&mut self, sockets: &Sockets, now: Instant, out: &mut Vec<Reaction>) {
+        loop {
+            let State::Running(running) = &mut self.state else { return };
+            let Some(effect) = running.glue.poll() else { return };
+            match effect {
+                Effect::Send(transmit) => {
+                    if let Err(error) = sockets.send(&transmit)
+                        && error.kind() != std::io::ErrorKind::WouldBlock
+                    {
+                        let text = format!("cannot send to {}: {error}", transmit.remote);
+                        let finding = Finding { code: Code::IkeSendFailed, text };
+                        out.extend(self.health.problem(finding, now));
+                    }
+                }
+                Effect::Notice(notice) => {
+                    running.closed |= notice == Notice::Closed;
+                    tracing::debug!(tunnel = %self.config.name, connection = %self.connection.id, "{notice:?}");
+                    out.extend(self.health.noticed(&notice, now));
+                }
+                Effect::Carrying(_) => {
+                    self.health.carrying(now);
+                    self.follow_mtu();
+                }
+                Effect::Idle => self.health.idle(),
+                Effect::PlaneFailed { error, .. } => {
+                    running.reset_at = Some(now + PLANE_RETRY);
+                    let finding = Finding { code: Code::TunDataPlane, text: error.to_string() };
+                    out.extend(self.health.problem(finding, now));
+                }
+            }
+        }
+    }
+
+    fn follow_mtu(&mut self) {
+        let State::Running(running) = &self.state else { return };
+        let mtu = match running.glue.carrying() {
+            Some(carrying) => mtu::negotiated(&self.config, running.path_mtu, carrying),
+            None => mtu::before(&self.config, running.path_mtu),
+        };
+        if mtu == self.mtu {
+            return;
+        }
+        match running.glue.plane().set_mtu(mtu) {
+            Ok(()) => self.mtu = mtu,
+            Err(error) => tracing::warn!(tunnel = %self.config.name, "{error}"),
+        }
+    }
+}

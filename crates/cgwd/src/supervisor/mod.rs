@@ -1,0 +1,242 @@
+//! The control loop: keeps every configured tunnel up for ever.
+//!
+//! One task owns everything. Sockets, worker threads, clients of the control socket, the kernel's announcements,
+//! signals and timers wake it; each time it feeds the cores, carries out what they ask for, in their order, and
+//! sleeps until the next deadline. It never waits for a peer, and it gives up on nothing but its own exit.
+
+mod actions;
+mod address;
+mod host;
+mod inbox;
+mod line;
+pub mod mtu;
+mod readiness;
+mod reload;
+mod routing;
+mod run;
+mod sockets;
+mod status;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
+
+use ike::{Command, Input};
+use model::Instant;
+use net::MonotonicClock;
+use tokio::sync::{mpsc, watch};
+
+use crate::api::Stage;
+use crate::catalog::Severity;
+use crate::events::{Subject, Timeline};
+use crate::translate::failure::Finding;
+use crate::tunnel::health::Reaction;
+use inbox::{Incoming, LineId};
+use line::{Line, Surroundings};
+use routing::{Routing, Said};
+use sockets::Sockets;
+
+pub use run::{StartError, run};
+
+/// The routing decision is looked at at least this often: some of its rules depend on time.
+const TICK: Duration = Duration::from_secs(1);
+
+struct Supervisor {
+    config: config::Config,
+    config_path: PathBuf,
+    started: Instant,
+    lines: Vec<Line>,
+    next_line: u64,
+    sockets: Sockets,
+    inbox: mpsc::Sender<Incoming>,
+    /// What worker threads could not say because the inbox was full.
+    dropped: Arc<AtomicU64>,
+    routing: Routing,
+    host: host::Changed,
+    timeline: Timeline,
+    newest: watch::Sender<u64>,
+    next_tick: Instant,
+    status_said: String,
+}
+
+impl Supervisor {
+    /// A line for every configured tunnel, with its key.
+    ///
+    /// # Errors
+    /// When a key cannot be fetched.
+    fn make_lines(&mut self, config: &config::Config, now: Instant) -> Result<Vec<Line>, config::KeyError> {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let mut lines = Vec::new();
+        for connection in &config.connections {
+            let shared = Rc::new(connection.clone());
+            for tunnel in &connection.tunnels {
+                let psk = tunnel.psk.fetch(connection.peer, credentials.as_deref())?;
+                let id = LineId(self.next_line);
+                self.next_line += 1;
+                lines.push(Line::new(id, Rc::clone(&shared), tunnel.clone(), psk, now));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// The earliest moment at which something is due.
+    fn deadline(&self) -> Instant {
+        let lines = self.lines.iter().filter_map(Line::deadline).min();
+        [lines, self.routing.deadline()].into_iter().flatten().fold(self.next_tick, Instant::min)
+    }
+
+    fn incoming(&mut self, incoming: Incoming, now: Instant) {
+        let mut out = Vec::new();
+        let index = match &incoming {
+            Incoming::Ike { local, remote, .. } | Incoming::Esp { local, remote, .. } => {
+                // One endpoint for each outside address; what comes from elsewhere belongs to nobody.
+                self.lines.iter().position(|line| {
+                    line.config.outside == remote.ip()
+                        && line.running().is_some_and(|running| running.local == local.ip())
+                })
+            }
+            Incoming::Plane { line: id, .. } => self.lines.iter().position(|line| line.id == *id),
+        };
+        let Some(line) = index.and_then(|index| self.lines.get_mut(index)) else { return };
+        match incoming {
+            Incoming::Ike { local, remote, message } => {
+                line.input(
+                    Input::Datagram { local, remote, payload: &message },
+                    &self.sockets,
+                    now,
+                    &mut out,
+                );
+            }
+            Incoming::Esp { remote, datagram, .. } => line.deliver(&datagram, remote),
+            Incoming::Plane { event, .. } => line.plane_event(event, &self.sockets, now, &mut out),
+        }
+        let id = line.id;
+        self.take(id, out, now);
+    }
+
+    /// Does everything that is due.
+    fn turn(&mut self, now: Instant) {
+        let mut all = Vec::new();
+        for line in &mut self.lines {
+            let mut out = Vec::new();
+            let mut around = Surroundings {
+                netlink: &mut self.routing.netlink,
+                sockets: &mut self.sockets,
+                inbox: &self.inbox,
+                dropped: &self.dropped,
+            };
+            line.start_if_due(&mut around, now, &mut out);
+            let bgp = bgp_established(&line.connection);
+            line.turn(bgp, &self.sockets, now, &mut out);
+            if !out.is_empty() {
+                all.push((line.id, out));
+            }
+        }
+        for (id, out) in all {
+            self.take(id, out, now);
+        }
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.routing.sample(&self.lines);
+        }
+        let said = self.routing.update(&mut self.lines, &self.config, now);
+        self.say(said);
+        self.say_status();
+    }
+
+    /// What a line left to the supervisor.
+    fn take(&mut self, id: LineId, reactions: Vec<Reaction>, now: Instant) {
+        let Some(index) = self.lines.iter().position(|line| line.id == id) else { return };
+        for reaction in reactions {
+            let Some(line) = self.lines.get_mut(index) else { return };
+            match reaction {
+                Reaction::Event(finding, took) => {
+                    let (connection, tunnel) = (line.connection.id.clone(), line.config.name.clone());
+                    self.event(Some(&connection), Some(&tunnel), finding, took);
+                }
+                Reaction::StageChanged { from: Stage::Up, .. } if !line.health.said_goodbye() => {
+                    line.dampener.record_loss(now);
+                }
+                // The line did these itself.
+                Reaction::StageChanged { .. }
+                | Reaction::Probe(_)
+                | Reaction::CheckLiveness
+                | Reaction::Reset => {}
+            }
+        }
+    }
+
+    fn say(&mut self, said: Vec<Said>) {
+        for (connection, finding, took) in said {
+            self.event(connection.as_deref(), None, finding, took);
+        }
+    }
+
+    fn event(
+        &mut self,
+        connection: Option<&str>,
+        tunnel: Option<&str>,
+        finding: Finding,
+        took: Option<Duration>,
+    ) {
+        let Finding { code, text } = finding;
+        let whom = tunnel.or(connection).unwrap_or("-");
+        match code.entry().severity {
+            Severity::Error | Severity::Warning => tracing::warn!("{whom}: {code}: {text}"),
+            Severity::Info => tracing::info!("{whom}: {code}: {text}"),
+        }
+        self.timeline.push(SystemTime::now(), code, Subject { connection, tunnel }, text, took);
+        self.newest.send_replace(self.timeline.last_id());
+    }
+
+    /// One line for `systemctl status`.
+    fn say_status(&mut self) {
+        let up = self.lines.iter().filter(|line| line.usable()).count();
+        let text =
+            format!("{up} of {} tunnels up, {} routes", self.lines.len(), self.routing.installed.len());
+        if text != self.status_said {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
+            self.status_said = text;
+        }
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        let mut out = Vec::new();
+        for line in &mut self.lines {
+            line.command(Command::Close, &self.sockets, now, &mut out);
+        }
+    }
+
+    /// A turn of the end: timers only, so that a lost DELETE is repeated.
+    fn close_turn(&mut self, now: Instant) {
+        let mut out = Vec::new();
+        for line in &mut self.lines {
+            line.turn(None, &self.sockets, now, &mut out);
+        }
+    }
+
+    fn all_closed(&self) -> bool {
+        self.lines.iter().filter_map(Line::running).all(|running| running.closed)
+    }
+}
+
+/// Whether BGP stands between an answering tunnel and `up`; `None` when it does not.
+fn bgp_established(connection: &config::Connection) -> Option<bool> {
+    match &connection.routing {
+        config::Routing::Bgp(bgp) if bgp.mode == config::BgpMode::Internal => Some(false),
+        _ => None,
+    }
+}
+
+fn now() -> Instant {
+    MonotonicClock::now()
+}
+
+/// The directory that systemd gave us for what outlives a restart.
+fn state_directory() -> Option<PathBuf> {
+    let paths = std::env::var_os("STATE_DIRECTORY")?;
+    // Several are separated by colons; the first is ours.
+    std::env::split_paths(&paths).next().filter(|path| path != Path::new(""))
+}

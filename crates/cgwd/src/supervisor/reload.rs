@@ -1,0 +1,74 @@
+//! A changed configuration, applied by difference.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ike::Command;
+use model::Instant;
+
+use super::Supervisor;
+use super::line::Line;
+use crate::catalog::Code;
+use crate::control::{Outcome, Refusal};
+use crate::translate::failure::Finding;
+
+impl Supervisor {
+    /// Reads the file again. Tunnels that did not change keep their SAs; on an error nothing changes at all.
+    ///
+    /// # Errors
+    /// What is wrong with the file, as `cgwd check` says it.
+    pub(super) fn reload(&mut self, now: Instant) -> Outcome {
+        let loaded = config::load(&self.config_path).map_err(|report| {
+            let finding =
+                Finding { code: Code::ConfigRejected, text: "the changed file has errors".to_owned() };
+            self.event(None, None, finding, None);
+            Refusal::unprocessable(report.render(false))
+        })?;
+        let fresh = self
+            .make_lines(&loaded.config, now)
+            .map_err(|error| Refusal::unprocessable(error.to_string()))?;
+        let message = self.exchange(fresh, now);
+        self.config = loaded.config;
+        let needed: Vec<_> =
+            self.lines.iter().filter_map(Line::running).map(|running| running.local).collect();
+        self.sockets.keep_only(&needed);
+        self.forwarding();
+        let finding = Finding { code: Code::ConfigReloaded, text: message.clone() };
+        self.event(None, None, finding, None);
+        Ok(message)
+    }
+
+    /// Keeps the lines that run the same as before, ends the others, and takes the new ones in.
+    fn exchange(&mut self, fresh: Vec<Line>, now: Instant) -> String {
+        let name = |line: &Line| (line.connection.id.clone(), line.config.name.clone());
+        let mut old: BTreeMap<_, Line> = self.lines.drain(..).map(|line| (name(&line), line)).collect();
+        let (mut kept, mut changed, mut added) = (0, 0, 0);
+        let mut lines = Vec::new();
+        for mut line in fresh {
+            match old.remove(&name(&line)) {
+                Some(mut before) if before.runs_like(&line) => {
+                    // What does not concern the tunnel itself may have changed.
+                    before.connection = Rc::clone(&line.connection);
+                    kept += 1;
+                    lines.push(before);
+                }
+                Some(mut before) => {
+                    changed += 1;
+                    line.drained = before.drained;
+                    before.command(Command::Close, &self.sockets, now, &mut Vec::new());
+                    lines.push(line);
+                }
+                None => {
+                    added += 1;
+                    lines.push(line);
+                }
+            }
+        }
+        let removed = old.len();
+        for mut line in old.into_values() {
+            line.command(Command::Close, &self.sockets, now, &mut Vec::new());
+        }
+        self.lines = lines;
+        format!("{kept} tunnels untouched, {changed} changed, {added} added, {removed} removed")
+    }
+}

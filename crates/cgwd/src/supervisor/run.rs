@@ -1,0 +1,207 @@
+//! The daemon's life: start-up in an order that never leaves half a gateway behind, the loop, and the end.
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::inbox::{INBOX_MAX, Incoming};
+use super::readiness::Readiness;
+use super::routing::Routing;
+use super::sockets::Sockets;
+use super::{Supervisor, TICK, host, now, state_directory};
+use crate::catalog::Code;
+use crate::control::Request;
+use crate::control::server::{BindError, REQUESTS_MAX, Server};
+use crate::events::Timeline;
+use crate::translate::failure::Finding;
+
+/// How long the end waits for the peers' answers to our DELETE.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Things taken from the inbox before timers have a turn.
+const BURST_MAX: usize = 64;
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] BindError),
+    /// The kernel refused something that everything depends on.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// A pre-shared key is missing.
+    #[error(transparent)]
+    Key(#[from] config::KeyError),
+    /// The runtime or a signal handler.
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. `config` is validated already; `config_path` is where a reload reads it again.
+///
+/// # Errors
+/// When it could not start; then nothing is left behind.
+pub fn run(config: config::Config, config_path: &Path, socket: Option<&Path>) -> Result<(), StartError> {
+    net::set_not_dumpable()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket = socket.map_or_else(|| config.control.socket.clone(), PathBuf::from);
+    runtime.block_on(live(config, config_path, &socket))
+}
+
+async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Result<(), StartError> {
+    // The control socket first: it tells whether another daemon runs here, before anything of it is touched.
+    let server = Server::bind(socket)?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (inbox, mut arrivals) = mpsc::channel(INBOX_MAX);
+    let (newest, follow) = watch::channel(0);
+    let mut supervisor = start(config, config_path, inbox, newest)?;
+    let (requests, mut asked) = mpsc::channel::<Request>(REQUESTS_MAX);
+    let serving = server.serve(requests, follow);
+    tokio::pin!(serving);
+    let announcements = Readiness::of(supervisor.routing.monitor().as_fd())?;
+    supervisor.turn(now());
+    // Sockets are bound, interfaces are there; whether the tunnels come up is the peers' affair too.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let mut watchdog = watchdog();
+    loop {
+        let sleep = supervisor.deadline() - now();
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                if let Err(refusal) = supervisor.reload(now()) {
+                    tracing::error!("{}", refusal.message);
+                }
+            }
+            arrived = arrivals.recv() => {
+                if let Some(incoming) = arrived {
+                    supervisor.incoming(incoming, now());
+                }
+                for _ in 1..BURST_MAX {
+                    let Ok(incoming) = arrivals.try_recv() else { break };
+                    supervisor.incoming(incoming, now());
+                }
+            }
+            request = asked.recv() => {
+                if let Some(request) = request {
+                    supervisor.request(request, now());
+                }
+            }
+            _ = announcements.wait() => {
+                // The monitor never says `WouldBlock`; no news means the same.
+                let _ = announcements.read(|| {
+                    if supervisor.routing.announced(now()) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+                });
+            }
+            () = tokio::time::sleep(sleep) => {}
+            () = pet(&mut watchdog) => {
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            }
+            () = &mut serving => {}
+        }
+        supervisor.turn(now());
+    }
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    end(supervisor, arrivals).await;
+    Ok(())
+}
+
+fn start(
+    config: config::Config,
+    config_path: &Path,
+    inbox: mpsc::Sender<Incoming>,
+    newest: watch::Sender<u64>,
+) -> Result<Supervisor, StartError> {
+    let began = now();
+    let mut supervisor = Supervisor {
+        config_path: std::path::absolute(config_path)?,
+        started: began,
+        lines: Vec::new(),
+        next_line: 0,
+        sockets: Sockets::default(),
+        inbox,
+        dropped: Arc::default(),
+        routing: Routing::open()?,
+        host: host::Changed::default(),
+        timeline: timeline(),
+        newest,
+        next_tick: began + TICK,
+        status_said: String::new(),
+        config,
+    };
+    let config = supervisor.config.clone();
+    supervisor.lines = supervisor.make_lines(&config, began)?;
+    let version =
+        format!("cgwd {} started, {} tunnels configured", env!("CARGO_PKG_VERSION"), supervisor.lines.len());
+    supervisor.event(None, None, Finding { code: Code::DaemonStarted, text: version }, None);
+    let leftovers = supervisor.routing.remove_leftovers()?;
+    if leftovers > 0 {
+        let text = format!("{leftovers} routes of a daemon that was killed were removed");
+        supervisor.event(None, None, Finding { code: Code::LeftoversRemoved, text }, None);
+    }
+    supervisor.forwarding();
+    Ok(supervisor)
+}
+
+fn timeline() -> Timeline {
+    let Some(directory) = state_directory() else { return Timeline::in_memory() };
+    Timeline::open(&directory).unwrap_or_else(|error| {
+        tracing::warn!("events are kept in memory only: {}: {error}", directory.display());
+        Timeline::in_memory()
+    })
+}
+
+impl Supervisor {
+    /// Sees to packet forwarding for the families that the tunnels carry.
+    pub(super) fn forwarding(&mut self) {
+        let families = |ipv4: bool| {
+            self.config
+                .tunnels()
+                .any(|(_, tunnel)| tunnel.inside.iter().any(|inside| inside.aws.is_ipv4() == ipv4))
+        };
+        let (ipv4, ipv6) = (families(true), families(false));
+        for finding in self.host.forwarding(self.config.host.ip_forward, ipv4, ipv6) {
+            self.event(None, None, finding, None);
+        }
+    }
+}
+
+/// The end: no route may lead into a tunnel that dies, the peers are told, and the host is as it was.
+async fn end(mut supervisor: Supervisor, mut arrivals: mpsc::Receiver<Incoming>) {
+    let text = "stopping on request".to_owned();
+    supervisor.event(None, None, Finding { code: Code::DaemonStopping, text }, None);
+    supervisor.routing.remove_all();
+    supervisor.close_all(now());
+    let end = now() + GOODBYE;
+    while !supervisor.all_closed() && now() < end {
+        let step = Duration::from_millis(50).min(end - now());
+        if let Ok(Some(incoming)) = tokio::time::timeout(step, arrivals.recv()).await {
+            supervisor.incoming(incoming, now());
+        }
+        supervisor.close_turn(now());
+    }
+    supervisor.host.restore();
+    // Dropping the lines stops the workers and removes the interfaces with their addresses.
+}
+
+/// Half the watchdog's time, when systemd set one.
+fn watchdog() -> Option<tokio::time::Interval> {
+    let period = sd_notify::watchdog_enabled()? / 2;
+    Some(tokio::time::interval(period.max(Duration::from_millis(100))))
+}
+
+async fn pet(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}

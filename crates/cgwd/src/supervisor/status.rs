@@ -1,0 +1,149 @@
+//! The answers to questions: status, routes, metrics. Reads everything, changes nothing.
+
+use std::time::Duration;
+
+use model::Instant;
+
+use super::line::Line;
+use super::routing::Routing;
+use crate::api::{self, Stage};
+use crate::tunnel::stage::redundancy;
+
+/// `GET /v1/status`.
+pub(super) fn status(lines: &[Line], config: &config::Config, started: Instant, now: Instant) -> api::Status {
+    let connections: Vec<api::Connection> = config
+        .connections
+        .iter()
+        .map(|connection| api::Connection {
+            id: connection.id.clone(),
+            routing: connection.routing.name().to_owned(),
+            tunnels: lines
+                .iter()
+                .filter(|line| line.connection.id == connection.id)
+                .map(|line| tunnel(line, now))
+                .collect(),
+        })
+        .collect();
+    let stages: Vec<Vec<Stage>> = connections
+        .iter()
+        .map(|connection| connection.tunnels.iter().map(|tunnel| tunnel.stage).collect())
+        .collect();
+    api::Status {
+        schema: api::STATUS_SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_seconds: seconds(now - started),
+        redundancy: redundancy(stages.iter().map(Vec::as_slice)),
+        connections,
+    }
+}
+
+fn tunnel(line: &Line, now: Instant) -> api::Tunnel {
+    let negotiator = line.running().map(|running| running.glue.status());
+    let stats = line.running().map(|running| running.glue.plane().stats()).unwrap_or_default();
+    let (sent, received) = line.health.probes().totals();
+    api::Tunnel {
+        name: line.config.name.clone(),
+        outside_ip: line.config.outside,
+        interface: line.config.interface.clone(),
+        inside_ip: line.config.inside.first().map(|inside| inside.ours.addr()),
+        mtu: line.mtu,
+        stage: line.health.stage(),
+        since_seconds: seconds(line.health.stage_age(now)),
+        egress: line.egress,
+        drained: line.drained,
+        ike: negotiator.as_ref().and_then(|status| status.ike.as_ref()).map(|sa| ike(sa, now)),
+        child: negotiator.as_ref().and_then(|status| status.child.as_ref()).map(|sa| child(sa, &stats, now)),
+        probe: (sent > 0).then(|| api::Probe {
+            rtt_ms: line.health.probes().rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
+            loss_ratio: line.health.probes().loss_ratio(),
+            sent,
+            received,
+        }),
+        bgp: None,
+        last_error: line.health.last_error().map(|problem| api::LastError {
+            code: problem.finding.code.name().to_owned(),
+            text: problem.finding.text.clone(),
+            remedy: problem.finding.code.entry().remedy.to_owned(),
+            seconds_ago: seconds(now - problem.at),
+        }),
+    }
+}
+
+fn ike(sa: &ike::IkeStatus, now: Instant) -> api::Ike {
+    api::Ike {
+        state: sa.state.name().to_owned(),
+        spi_i: sa.spi_i.to_string(),
+        spi_r: sa.spi_r.to_string(),
+        role: sa.role.name().to_owned(),
+        proposal: sa.proposal.clone(),
+        established_seconds: sa.established.map_or(0.0, |at| seconds(now - at)),
+        rekey_in_seconds: sa.rekey_due.map_or(0.0, |at| seconds(at - now)),
+        rekeys: sa.rekeys,
+    }
+}
+
+fn child(sa: &ike::ChildStatus, stats: &dataplane::Stats, now: Instant) -> api::Child {
+    let (traffic, drops) = (stats.total, stats.drops);
+    api::Child {
+        state: sa.state.name().to_owned(),
+        spi_in: sa.spi_in.to_string(),
+        spi_out: sa.spi_out.to_string(),
+        proposal: sa.proposal.clone(),
+        encapsulation: sa.encapsulation.name().to_owned(),
+        rekey_in_seconds: seconds(sa.rekey_due - now),
+        rekeys: sa.rekeys,
+        rx_packets: traffic.rx_packets,
+        rx_bytes: traffic.rx_bytes,
+        tx_packets: traffic.tx_packets,
+        tx_bytes: traffic.tx_bytes,
+        drops: self::drops(&drops),
+    }
+}
+
+/// The contract's six reasons; the data plane's finer ones go to the nearest.
+pub(super) fn drops(drops: &dataplane::Drops) -> api::Drops {
+    api::Drops {
+        auth: drops.auth,
+        replay: drops.replay,
+        no_sa: drops.no_sa + drops.exhausted,
+        malformed: drops.malformed + drops.selector + drops.ecn,
+        mtu: drops.mtu,
+        queue: drops.queue + drops.send + drops.tun,
+    }
+}
+
+/// `GET /v1/routes`.
+pub(super) fn routes(routing: &Routing, config: &config::Config) -> api::Routes {
+    let mut answer = api::Routes::default();
+    for connection in &config.connections {
+        let Some(decided) = routing.decided.get(&connection.id) else { continue };
+        let reason = decided
+            .outcome
+            .choices
+            .first()
+            .map_or_else(|| "no prefix is offered".to_owned(), |choice| choice.decision.reason.to_string());
+        answer.egress.push(api::Egress {
+            connection: connection.id.clone(),
+            tunnels: decided.egress.iter().cloned().collect(),
+            reason,
+        });
+        let own = decided.outcome.desired.routes();
+        let wanted = routing.desired.routes().iter().filter(|(key, _)| own.contains_key(key));
+        for (_, route) in routing.desired.protective().iter().chain(wanted) {
+            answer.routes.push(api::Route {
+                destination: route.prefix.to_string(),
+                interfaces: route.via.iter().map(|hop| hop.interface.clone()).collect(),
+                source: route.source,
+                metric: route.metric,
+                table: route.table,
+                installed: routing.installed.iter().any(|known| known.key() == route.key()),
+                connection: connection.id.clone(),
+            });
+        }
+    }
+    answer
+}
+
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}

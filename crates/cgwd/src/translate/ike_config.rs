@@ -1,0 +1,169 @@
+//! `config::Tunnel` to `ike::Config`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use config::{EncryptionAlgorithm, IntegrityAlgorithm};
+use ike::crypto::{IkeCipher, Integrity, Prf};
+use ike::wire::DhGroup;
+use ike::{EspCipher, EspProposal, IkeProposal, Lifetime, Liveness};
+use model::{EspIntegrity, EspTransform, KeyBits, Secret};
+
+/// IKE's port (RFC 7296 §2).
+pub const PORT_IKE: u16 = 500;
+/// The port of IKE and ESP behind NAT (RFC 3948).
+pub const PORT_NAT_T: u16 = 4500;
+
+/// The negotiator's view of a tunnel that sends from `local` and proves itself by `psk`.
+pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, psk: Secret) -> ike::Config {
+    ike::Config {
+        local: SocketAddr::new(local, PORT_IKE),
+        local_nat_t_port: PORT_NAT_T,
+        local_identity: identity(&tunnel.local_id),
+        remote_identity: identity(&tunnel.remote_id),
+        ike_proposals: ike_proposals(&tunnel.ike),
+        esp_proposals: esp_proposals(&tunnel.esp),
+        ts_local: tunnel.ts_local.clone(),
+        ts_remote: tunnel.ts_remote.clone(),
+        force_udp_encapsulation: tunnel.encapsulation == config::Encapsulation::Udp,
+        startup: match tunnel.startup {
+            config::Startup::Initiate => ike::Startup::Initiate,
+            config::Startup::Respond => ike::Startup::Respond,
+        },
+        ike_lifetime: lifetime(tunnel.ike_rekey()),
+        child_lifetime: lifetime(tunnel.esp_rekey()),
+        liveness: liveness(tunnel.dpd_timeout),
+        ..ike::Config::new(local, tunnel.outside, psk)
+    }
+}
+
+/// The identity of an ID payload.
+fn identity(identity: &config::Identity) -> ike::Identity {
+    match identity {
+        config::Identity::Address(address) => ike::Identity::from(*address),
+        config::Identity::Fqdn(name) => ike::Identity::Fqdn(name.clone()),
+        config::Identity::Email(name) => ike::Identity::Email(name.clone()),
+    }
+}
+
+/// `config` gives the beginning of the window, `ike` wants its end.
+fn lifetime(window: config::RekeyWindow) -> Lifetime {
+    Lifetime { rekey_after: window.rekey_after + window.jitter, jitter: window.jitter, hard: window.hard }
+}
+
+/// A question after 10 s of silence as AWS does it, sooner when little time is left for the answers.
+fn liveness(dpd_timeout: Duration) -> Liveness {
+    let usual = Liveness::default();
+    Liveness { idle: usual.idle.min(dpd_timeout / 3), ..usual }
+}
+
+/// One proposal for AEAD ciphers, and one for each hash beside CBC, in the order of the configuration.
+///
+/// AEAD and other ciphers do not mix in one proposal (RFC 5282 §8). AWS wants the PRF's hash to be the integrity
+/// algorithm's, so hashes beside CBC do not mix either.
+fn ike_proposals(ike: &config::Ike) -> Vec<IkeProposal> {
+    let groups: Vec<DhGroup> = ike.dh_groups.iter().map(|group| DhGroup(group.number())).collect();
+    let (aead, cbc) = split(&ike.encryption);
+    let with_aead = (!aead.is_empty()).then(|| IkeProposal {
+        encryption: aead.iter().map(|cipher| ike_cipher(*cipher)).collect(),
+        prf: ike.integrity.iter().map(|hash| prf(*hash)).collect(),
+        integrity: Vec::new(),
+        groups: groups.clone(),
+    });
+    let with_cbc: Vec<IkeProposal> = if cbc.is_empty() {
+        Vec::new()
+    } else {
+        ike.integrity
+            .iter()
+            .map(|hash| IkeProposal {
+                encryption: cbc.iter().map(|cipher| ike_cipher(*cipher)).collect(),
+                prf: vec![prf(*hash)],
+                integrity: vec![ike_integrity(*hash)],
+                groups: groups.clone(),
+            })
+            .collect()
+    };
+    in_order(&ike.encryption, with_aead, with_cbc)
+}
+
+fn esp_proposals(esp: &config::Esp) -> Vec<EspProposal> {
+    let groups: Vec<DhGroup> = esp.dh_groups.iter().map(|group| DhGroup(group.number())).collect();
+    let (aead, cbc) = split(&esp.encryption);
+    let proposal = |ciphers: Vec<EncryptionAlgorithm>, integrity| EspProposal {
+        encryption: ciphers.into_iter().map(esp_cipher).collect(),
+        integrity,
+        groups: groups.clone(),
+        esn: esp.esn.offers().to_vec(),
+    };
+    let with_aead = (!aead.is_empty()).then(|| proposal(aead, Vec::new()));
+    let with_cbc = (!cbc.is_empty())
+        .then(|| proposal(cbc, esp.integrity.iter().map(|hash| esp_integrity(*hash)).collect()));
+    in_order(&esp.encryption, with_aead, with_cbc.into_iter().collect())
+}
+
+/// Every way in which a packet of this tunnel may end up protected.
+pub fn esp_transforms(esp: &config::Esp) -> Vec<EspTransform> {
+    let integrity = esp.integrity.iter().map(|hash| Some(esp_integrity(*hash)));
+    let integrity: Vec<_> = std::iter::once(None).chain(integrity).collect();
+    esp.encryption
+        .iter()
+        .flat_map(|cipher| integrity.iter().filter_map(|hash| esp_cipher(*cipher).with_integrity(*hash)))
+        .collect()
+}
+
+fn split(ciphers: &[EncryptionAlgorithm]) -> (Vec<EncryptionAlgorithm>, Vec<EncryptionAlgorithm>) {
+    ciphers.iter().copied().partition(|cipher| cipher.is_aead())
+}
+
+fn in_order<T>(ciphers: &[EncryptionAlgorithm], aead: Option<T>, cbc: Vec<T>) -> Vec<T> {
+    if ciphers.first().is_some_and(|cipher| cipher.is_aead()) {
+        aead.into_iter().chain(cbc).collect()
+    } else {
+        cbc.into_iter().chain(aead).collect()
+    }
+}
+
+fn ike_cipher(cipher: EncryptionAlgorithm) -> IkeCipher {
+    match cipher {
+        EncryptionAlgorithm::Aes128 => IkeCipher::AesCbc(KeyBits::B128),
+        EncryptionAlgorithm::Aes256 => IkeCipher::AesCbc(KeyBits::B256),
+        EncryptionAlgorithm::Aes128Gcm16 => IkeCipher::AesGcm16(KeyBits::B128),
+        EncryptionAlgorithm::Aes256Gcm16 => IkeCipher::AesGcm16(KeyBits::B256),
+    }
+}
+
+fn esp_cipher(cipher: EncryptionAlgorithm) -> EspCipher {
+    match cipher {
+        EncryptionAlgorithm::Aes128 => EspCipher::AesCbc(KeyBits::B128),
+        EncryptionAlgorithm::Aes256 => EspCipher::AesCbc(KeyBits::B256),
+        EncryptionAlgorithm::Aes128Gcm16 => EspCipher::AesGcm16(KeyBits::B128),
+        EncryptionAlgorithm::Aes256Gcm16 => EspCipher::AesGcm16(KeyBits::B256),
+    }
+}
+
+fn prf(hash: IntegrityAlgorithm) -> Prf {
+    match hash {
+        IntegrityAlgorithm::Sha1 => Prf::HmacSha1,
+        IntegrityAlgorithm::Sha2_256 => Prf::HmacSha2_256,
+        IntegrityAlgorithm::Sha2_384 => Prf::HmacSha2_384,
+        IntegrityAlgorithm::Sha2_512 => Prf::HmacSha2_512,
+    }
+}
+
+fn ike_integrity(hash: IntegrityAlgorithm) -> Integrity {
+    match hash {
+        IntegrityAlgorithm::Sha1 => Integrity::HmacSha1_96,
+        IntegrityAlgorithm::Sha2_256 => Integrity::HmacSha2_256_128,
+        IntegrityAlgorithm::Sha2_384 => Integrity::HmacSha2_384_192,
+        IntegrityAlgorithm::Sha2_512 => Integrity::HmacSha2_512_256,
+    }
+}
+
+fn esp_integrity(hash: IntegrityAlgorithm) -> EspIntegrity {
+    match hash {
+        IntegrityAlgorithm::Sha1 => EspIntegrity::HmacSha1_96,
+        IntegrityAlgorithm::Sha2_256 => EspIntegrity::HmacSha2_256_128,
+        IntegrityAlgorithm::Sha2_384 => EspIntegrity::HmacSha2_384_192,
+        IntegrityAlgorithm::Sha2_512 => EspIntegrity::HmacSha2_512_256,
+    }
+}

@@ -1,0 +1,323 @@
+//! What the supervisor knows about one tunnel's health, and what it wants done about it.
+//!
+//! Notices of the negotiator, ESP arrivals and probe answers come in; the stage, the last error and a list of
+//! [`Reaction`]s come out. It never sends, sleeps or reads a clock. It adds two rules to what IKE does by itself:
+//! a tunnel whose inside address is silent is not used, and a peer whose IKE is silent too is negotiated with
+//! anew without waiting for all of IKE's patience.
+
+use std::time::Duration;
+
+use ike::Notice;
+use model::Instant;
+
+use super::probe::{Change, Settings, Tracker};
+use super::stage::{ESP_RECENT, Facts, Since, stage};
+use crate::api::Stage;
+use crate::catalog::Code;
+use crate::translate::failure::{self, Finding};
+
+/// While the probes are lost, IKE is asked this often whether the peer lives.
+const LIVENESS_EVERY: Duration = Duration::from_secs(5);
+/// A fresh tunnel that does not answer the probes is suspicious from here on.
+const FRESH_PATIENCE: Duration = Duration::from_secs(3);
+/// After this long without an ESP packet while IKE answers, ESP counts as blocked.
+const BLOCKED_AFTER: Duration = Duration::from_secs(8);
+/// Probes lost and IKE silent for this long: negotiate anew.
+const RESET_AFTER: Duration = Duration::from_secs(8);
+/// An IKE answer counts as one from within the silence only when it is this much younger than its beginning.
+const HEARD_MARGIN: Duration = Duration::from_secs(1);
+
+/// What went wrong last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its code and text.
+    pub finding: Finding,
+    /// When.
+    pub at: Instant,
+}
+
+/// What the supervisor shall do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// Send a probe with this sequence number.
+    Probe(u16),
+    /// Ask the negotiator for a liveness check.
+    CheckLiveness,
+    /// Tell the negotiator to begin anew.
+    Reset,
+    /// Put it into the timeline.
+    Event(Finding, Option<Duration>),
+    /// The stage changed.
+    StageChanged {
+        /// The stage before.
+        from: Stage,
+        /// The stage now.
+        to: Stage,
+    },
+}
+
+/// What only others know at the moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outside {
+    /// An IKE SA is established.
+    pub ike: bool,
+    /// When an authenticated message or ESP packet was last heard, as the negotiator says.
+    pub ike_heard: Option<Instant>,
+    /// For a BGP connection: whether the session is established.
+    pub bgp_established: Option<bool>,
+}
+
+/// The health of one tunnel.
+#[derive(Debug)]
+pub struct Health {
+    tracker: Tracker,
+    /// There is an inside address to probe. Without one a child SA is all that can be known.
+    probing: bool,
+    since: Since,
+    child_since: Option<Instant>,
+    esp_heard: Option<Instant>,
+    last_error: Option<Problem>,
+    liveness_asked: Option<Instant>,
+    /// The probe's silence was explained to people already.
+    explained: bool,
+    /// The tunnel ended by an orderly goodbye, which is no flap.
+    goodbye: bool,
+    /// When traffic was last known to pass.
+    last_good: Option<Instant>,
+}
+
+impl Health {
+    /// Down, with nothing wrong yet. Without `settings` there is nothing to probe.
+    pub fn new(settings: Option<Settings>, now: Instant) -> Self {
+        Self {
+            tracker: Tracker::new(settings.unwrap_or_default()),
+            probing: settings.is_some(),
+            since: Since::new(now),
+            child_since: None,
+            esp_heard: None,
+            last_error: None,
+            liveness_asked: None,
+            explained: false,
+            goodbye: false,
+            last_good: None,
+        }
+    }
+
+    /// How far the tunnel has come.
+    pub fn stage(&self) -> Stage {
+        self.since.stage()
+    }
+
+    /// Time since the stage changed.
+    pub fn stage_age(&self, now: Instant) -> Duration {
+        self.since.age(now)
+    }
+
+    /// The probes.
+    pub fn probes(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// What went wrong last.
+    pub fn last_error(&self) -> Option<&Problem> {
+        self.last_error.as_ref()
+    }
+
+    /// Whether the peer said goodbye in order before the tunnel went down.
+    pub fn said_goodbye(&self) -> bool {
+        self.goodbye
+    }
+
+    /// When traffic was last known to pass.
+    pub fn last_good(&self) -> Option<Instant> {
+        self.last_good
+    }
+
+    /// Why the tunnel cannot carry traffic, in a few words; empty when it can.
+    pub fn down_reason(&self) -> String {
+        if self.stage() == Stage::Up {
+            return String::new();
+        }
+        match &self.last_error {
+            Some(problem) => format!("{}, {}", self.stage().name(), problem.finding.code),
+            None => format!("at stage {}", self.stage().name()),
+        }
+    }
+
+    /// When [`Health::poll`] wants to be called next.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.tracker.deadline()
+    }
+
+    /// Outbound traffic can flow through a child, another one perhaps.
+    pub fn carrying(&mut self, now: Instant) {
+        if self.child_since.is_none() {
+            self.child_since = Some(now);
+            self.esp_heard = None;
+            self.explained = false;
+            self.goodbye = false;
+            self.liveness_asked = None;
+        }
+        if self.probing {
+            self.tracker.start(now);
+        }
+    }
+
+    /// No child is left.
+    pub fn idle(&mut self) {
+        self.child_since = None;
+        self.tracker.stop();
+    }
+
+    /// An authenticated ESP packet arrived.
+    pub fn esp_received(&mut self, now: Instant) {
+        self.esp_heard = Some(now);
+    }
+
+    /// The inside address answered.
+    pub fn probe_answered(&mut self, sequence: u16, at: Instant) -> Vec<Reaction> {
+        self.esp_heard = Some(at);
+        let change = self.tracker.answered(sequence, at);
+        if self.tracker.answering() {
+            self.last_good = Some(at);
+        }
+        change.map(|change| self.probe_changed(change, at)).into_iter().collect()
+    }
+
+    /// The negotiator reported something.
+    pub fn noticed(&mut self, notice: &Notice, now: Instant) -> Vec<Reaction> {
+        if matches!(notice, Notice::PeerDeletedIke | Notice::PeerDeletedChild { .. }) {
+            self.goodbye = true;
+        }
+        let Some((finding, took)) = failure::event(notice) else { return Vec::new() };
+        vec![self.report(finding, took, now)]
+    }
+
+    /// Something else went wrong.
+    pub fn problem(&mut self, finding: Finding, now: Instant) -> Vec<Reaction> {
+        // The same complaint once a second would bury the story.
+        let repeated = self.last_error.as_ref().is_some_and(|last| last.finding == finding);
+        let reaction = self.report(finding, None, now);
+        if repeated { Vec::new() } else { vec![reaction] }
+    }
+
+    /// Does what is due, and takes over what others know.
+    pub fn poll(&mut self, outside: Outside, now: Instant) -> Vec<Reaction> {
+        let mut reactions = Vec::new();
+        let (change, probe) = self.tracker.poll(now);
+        if let Some(change) = change {
+            reactions.push(self.probe_changed(change, now));
+        }
+        reactions.extend(probe.map(Reaction::Probe));
+        if let Some((unanswered, silent)) = self.tracker.silence(now) {
+            self.examine_silence(outside, unanswered, silent, now, &mut reactions);
+        } else {
+            self.explained = false;
+        }
+        let facts = Facts {
+            ike: outside.ike,
+            child: self.child_since.is_some(),
+            esp_received: self.esp_heard.is_some_and(|heard| now - heard < ESP_RECENT),
+            answering: self.tracker.answering() || !self.probing,
+            bgp_established: outside.bgp_established,
+        };
+        if let Some((from, lasted)) = self.since.update(stage(facts), now) {
+            let to = self.since.stage();
+            reactions.extend(up_or_down(from, to, lasted));
+            reactions.push(Reaction::StageChanged { from, to });
+        }
+        reactions
+    }
+
+    fn examine_silence(
+        &mut self,
+        outside: Outside,
+        unanswered: u64,
+        silent: Duration,
+        now: Instant,
+        reactions: &mut Vec<Reaction>,
+    ) {
+        if silent < FRESH_PATIENCE {
+            return;
+        }
+        // With several SAs in a row the silence may be older than the child; IKE was heard when it came up.
+        let began = (self.child_since.unwrap_or(now)).max(before(now, silent));
+        let ike_answers = outside.ike_heard.is_some_and(|heard| heard > began + HEARD_MARGIN);
+        let heard_age = outside.ike_heard.map_or(silent, |heard| now - heard);
+        if self.liveness_asked.is_none_or(|asked| now - asked >= LIVENESS_EVERY) {
+            self.liveness_asked = Some(now);
+            reactions.push(Reaction::CheckLiveness);
+        }
+        if heard_age >= RESET_AFTER && silent >= RESET_AFTER {
+            let text = format!(
+                "neither the inside address nor IKE answers for {} s; connecting anew",
+                heard_age.as_secs()
+            );
+            reactions.push(self.report(Finding { code: Code::IkeLivenessLost, text }, Some(heard_age), now));
+            reactions.push(Reaction::Reset);
+            return;
+        }
+        if self.explained || silent < BLOCKED_AFTER || !ike_answers {
+            return;
+        }
+        self.explained = true;
+        let arrived = self.esp_heard.is_some_and(|heard| heard > began);
+        let finding = if arrived {
+            Finding {
+                code: Code::TunProbeLost,
+                text: format!(
+                    "ESP packets arrive, but {unanswered} echo requests to AWS's inside address are unanswered"
+                ),
+            }
+        } else {
+            Finding {
+                code: Code::IpsecEspBlocked,
+                text: format!(
+                    "ESP packets sent {unanswered}, received 0 in {} s, while IKE is answered",
+                    silent.as_secs()
+                ),
+            }
+        };
+        reactions.push(self.report(finding, None, now));
+    }
+
+    fn probe_changed(&mut self, change: Change, now: Instant) -> Reaction {
+        let (finding, took) = match change {
+            Change::Answers { rtt, after } => {
+                let text = format!("AWS's inside address answers, RTT {:.1} ms", rtt.as_secs_f64() * 1e3);
+                (Finding { code: Code::TunAnswers, text }, after)
+            }
+            Change::Lost { silent } => {
+                let text = format!(
+                    "AWS's inside address has not answered for {:.1} s; the tunnel is not used",
+                    silent.as_secs_f64()
+                );
+                (Finding { code: Code::TunProbeLost, text }, silent)
+            }
+        };
+        self.report(finding, Some(took), now)
+    }
+
+    fn report(&mut self, finding: Finding, took: Option<Duration>, now: Instant) -> Reaction {
+        if finding.code.entry().severity != crate::catalog::Severity::Info {
+            self.last_error = Some(Problem { finding: finding.clone(), at: now });
+        }
+        Reaction::Event(finding, took)
+    }
+}
+
+fn up_or_down(from: Stage, to: Stage, lasted: Duration) -> Option<Reaction> {
+    let (code, text) = match (from, to) {
+        (_, Stage::Up) => (Code::TunnelUp, format!("up, traffic can pass (was at stage {})", from.name())),
+        (Stage::Up, _) => (Code::TunnelDown, format!("down: fell back to stage {}", to.name())),
+        _ => return None,
+    };
+    Some(Reaction::Event(Finding { code, text }, Some(lasted)))
+}
+
+fn before(now: Instant, age: Duration) -> Instant {
+    Instant::from_nanos(now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests;
