@@ -95,6 +95,8 @@ pub enum RefusalReason {
     Unroutable,
     /// More than [`ROUTES_MAX`] routes.
     TooMany,
+    /// Another connection routes the same prefix already.
+    Taken,
 }
 
 /// A route that is not made, and why.
@@ -126,6 +128,10 @@ impl fmt::Display for Refusal {
                 f.write_str("loopback, link-local, multicast and unspecified prefixes are not routed")
             }
             RefusalReason::TooMany => write!(f, "the limit of {ROUTES_MAX} routes is reached"),
+            RefusalReason::Taken => f.write_str(
+                "another connection routes it already; make the prefixes of the connections disjoint, or give \
+                 them different metrics",
+            ),
         }
     }
 }
@@ -190,6 +196,39 @@ impl Desired {
         self.protective.extend(guards.into_iter().map(|guard| (guard.key(), guard)));
         self.routes.insert(route.key(), route);
         Ok(())
+    }
+
+    /// Gives routes that lead into `interface` first and have no source address one: the inside address of
+    /// that tunnel, where there is no better one.
+    pub fn default_source(&mut self, interface: &str, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) {
+        for route in self.routes.values_mut() {
+            let leads = route.via.first().is_some_and(|hop| hop.interface == interface);
+            if leads && route.source.is_none() {
+                route.source = match route.prefix {
+                    IpNet::V4(_) => v4.map(IpAddr::V4),
+                    IpNet::V6(_) => v6.map(IpAddr::V6),
+                };
+            }
+        }
+    }
+
+    /// Takes the routes of another connection too, decided under its own policy. Where both want the same key,
+    /// the one that is here stays and the other is returned as refused.
+    pub fn merge(&mut self, other: Self) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        self.protective.extend(other.protective);
+        for (key, route) in other.routes {
+            let reason = match self.routes.get(&key) {
+                Some(_) => RefusalReason::Taken,
+                None if self.routes.len() >= ROUTES_MAX => RefusalReason::TooMany,
+                None => {
+                    self.routes.insert(key, route);
+                    continue;
+                }
+            };
+            refusals.push(Refusal { prefix: key.prefix, reason });
+        }
+        refusals
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Three pure steps, each readable on its own: [`egress`] chooses a tunnel from what is known about the
 //! candidates; [`desired`] turns tunnels and prefixes into the set of routes we want, refusing the dangerous
-//! ones; [`plan`] compares that set with what the kernel has and gives an ordered list of changes.
+//! ones; [`mod@plan`] compares that set with what the kernel has and gives an ordered list of changes.
 //!
 //! It never talks to the kernel (the shell translates a [`Change`] into netlink), never touches a route that
 //! does not carry [`PROTOCOL`], never makes a default route unless it was asked to, and never makes a route

@@ -240,6 +240,27 @@ fn dangerous_routes_are_refused_with_the_reason() {
 }
 
 #[test]
+fn connections_keep_their_own_policies_and_the_first_one_keeps_a_shared_prefix() {
+    let internet = Policy { allow_default: true, ..Policy::default() };
+    let mut all = desired(&Policy::default(), &[("172.31.0.0/16", "cgw0")]);
+    let refused = all.merge(desired(&internet, &[("0.0.0.0/0", "cgw2"), ("172.31.0.0/16", "cgw2")]));
+    assert_eq!(refused, [Refusal { prefix: net("172.31.0.0/16"), reason: RefusalReason::Taken }]);
+    let table: Vec<_> = all.routes().values().map(ToString::to_string).collect();
+    assert_eq!(table, ["0.0.0.0/0 dev cgw2 metric 100", "172.31.0.0/16 dev cgw0 metric 100"]);
+}
+
+#[test]
+fn a_route_without_a_source_takes_the_inside_address_of_its_own_tunnel() {
+    let mut wanted = desired(&Policy::default(), &[("172.31.0.0/16", "cgw0"), ("fd00:1::/32", "cgw0")]);
+    let lan = Policy { source_v4: Some([10, 10, 0, 1].into()), ..Policy::default() };
+    wanted.merge(desired(&lan, &[("10.20.0.0/16", "cgw0")]));
+    wanted.default_source("cgw1", Some([169, 254, 11, 2].into()), None);
+    wanted.default_source("cgw0", Some([169, 254, 10, 2].into()), None);
+    let sources: Vec<_> = wanted.routes().values().map(|route| route.source).collect();
+    assert_eq!(sources, [Some(ip("10.10.0.1")), Some(ip("169.254.10.2")), None]);
+}
+
+#[test]
 fn the_underlay_is_the_longest_foreign_match_outside_the_tunnels() {
     let gateway = |interface: &str, address: &str| NextHop::gateway(interface, ip(address));
     let observed = Observed::from_dump([
