@@ -140,6 +140,11 @@ impl Report {
         }
     }
 
+    /// Drops the findings of another severity.
+    pub(crate) fn keep(&mut self, severity: Severity) {
+        self.diagnostics.retain(|d| d.severity == severity);
+    }
+
     /// Takes the findings with `code` out.
     pub(crate) fn take(&mut self, code: &str) -> Vec<Diagnostic> {
         let (taken, kept) = std::mem::take(&mut self.diagnostics).into_iter().partition(|d| d.code == code);

@@ -61,7 +61,7 @@ pub enum InvalidKey {
         leading: bool,
     },
     /// A character outside `[A-Za-z0-9._]`.
-    #[error("character {position} of the key is {found:?}")]
+    #[error("character {position} of the key is {}", name_of(*.found))]
     Character {
         /// Counted from 1.
         position: usize,
@@ -77,6 +77,16 @@ pub enum InvalidKey {
     /// AWS refuses a leading zero.
     #[error("the key starts with 0")]
     LeadingZero,
+}
+
+/// A character in words where it would not show.
+fn name_of(c: char) -> String {
+    match c {
+        ' ' => "a space".to_owned(),
+        '\t' => "a tab".to_owned(),
+        '\n' | '\r' => "a line break".to_owned(),
+        c => format!("{c:?}"),
+    }
 }
 
 impl InvalidKey {

@@ -1,5 +1,7 @@
 //! Every shape that AWS hands out, to our file, to values: `tests/fixtures/` has one of each.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::{FIXTURES, fixture, import_fixture, key, net, nets};

@@ -52,6 +52,11 @@ pub fn import(input: &str, filename: &str, options: &ImportOptions) -> Result<Im
     let mut notes = Vec::new();
     let mut cx = Context { report: &mut report, notes: &mut notes };
     let drafts = read(input, &mut cx);
+    if cx.report.has_errors() {
+        // What could not be read would only be missed again.
+        report.sort();
+        return Err(report);
+    }
     notes::about_drafts(&drafts, cx.notes);
     if drafts.len() > 1 && !options.vpc.is_empty() {
         cx.notes.push(format!(

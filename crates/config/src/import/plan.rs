@@ -138,21 +138,23 @@ fn count_tunnels(draft: &Draft, cx: &mut Context<'_>) {
 
 fn routing(draft: &Draft, cx: &mut Context<'_>) -> Option<PlanRouting> {
     let DraftRouting::Bgp(bgp) = &draft.routing else { return Some(PlanRouting::Static) };
-    let mut number = |value: &Option<At<u32>>, whose: &str| {
-        if value.is_none() {
-            let what = format!("the connection uses BGP, but {whose} AS number is missing");
-            cx.error(draft.place.clone(), "IMP-ASN", what, DOWNLOAD_AGAIN);
-        }
-        value.as_ref().map(|at| at.value)
+    let missing = match (&bgp.local_asn, &bgp.remote_asn) {
+        (Some(_), Some(_)) => "",
+        (None, Some(_)) => "the customer gateway's AS number is missing",
+        (Some(_), None) => "AWS's AS number is missing",
+        (None, None) => "both AS numbers are missing",
     };
-    let local = number(&bgp.local_asn, "the customer gateway's");
-    let remote = number(&bgp.remote_asn, "AWS's");
-    let (local_asn, remote_asn) = (local?, remote?);
+    if !missing.is_empty() {
+        let what = format!("the connection uses BGP, but {missing}");
+        cx.error(draft.place.clone(), "IMP-ASN", what, DOWNLOAD_AGAIN);
+    }
+    let (local_asn, remote_asn) = (bgp.local_asn.as_ref()?.value, bgp.remote_asn.as_ref()?.value);
     if local_asn == remote_asn {
         let span = bgp.local_asn.as_ref().map_or(draft.place.clone(), |at| at.span.clone());
         let what = format!("the customer gateway and AWS have the same AS number {local_asn}");
-        let remedy = "make a customer gateway with another AS number at AWS (65000 unless you have one) and change the connection to it";
-        cx.error(span, "IMP-ASN", what, remedy);
+        let remedy = "at AWS, make a customer gateway with another AS number and change the connection to it";
+        let finding = Diagnostic::error("IMP-ASN", what, remedy).at(span, "");
+        cx.report.push(finding.because("AWS speaks external BGP only: the two must differ"));
     }
     Some(PlanRouting::Bgp { local_asn, remote_asn, hold_time: bgp.hold_time.unwrap_or(HOLD_TIME) })
 }

@@ -215,8 +215,12 @@ fn number<T: std::str::FromStr>(
 /// The address in an element, in `ip_address` or, as IPv6 may be written, in any child.
 fn address(source: &Source, parent: Node<'_, '_>, name: &str, cx: &mut Context<'_>) -> Option<At<IpAddr>> {
     let node = child(parent, name)?;
-    let holder = node.children().find(|n| n.is_element() && n.tag_name().name().contains("ip"));
-    cx.parse(source, text_range(holder.unwrap_or(node), source.text()), "an outside address")
+    let holder =
+        node.children().find(|n| n.is_element() && n.tag_name().name().contains("ip")).unwrap_or(node);
+    if content(holder).trim().is_empty() {
+        return None;
+    }
+    cx.parse(source, text_range(holder, source.text()), "an outside address")
 }
 
 /// Inside addresses with their prefix length. No IPv6 file is public, so any element of the name will do.

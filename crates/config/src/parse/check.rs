@@ -189,6 +189,7 @@ fn swallowed_outside(vpc: &At<IpNet>, all: &[&PlacedTunnel], report: &mut Report
             let cause = "the encrypted packets would be routed into their own tunnel";
             let finding = finding.at(vpc.span.clone(), "").and_at(placed.outside.clone(), "this address");
             report.push(finding.because(cause));
+            return;
         }
         for (link, span) in placed.tunnel.inside.iter().zip(&placed.inside) {
             if vpc.value.contains(&link.aws) {
@@ -198,6 +199,7 @@ fn swallowed_outside(vpc: &At<IpNet>, all: &[&PlacedTunnel], report: &mut Report
                     "list the prefixes of the VPC only; inside addresses are reached by themselves",
                 );
                 report.push(finding.at(vpc.span.clone(), "").and_at(span.clone(), "this link"));
+                return;
             }
         }
     }

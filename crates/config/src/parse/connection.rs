@@ -103,7 +103,7 @@ fn refuse_default_route(reader: &mut Reader<'_, '_>, vpc: &[At<IpNet>]) {
 
 fn static_needs_vpc(reader: &mut Reader<'_, '_>, vpc: Option<&[At<IpNet>]>) {
     let remedy = "add `vpc = [\"10.0.0.0/16\"]` with the prefixes of the VPC; no AWS download says them";
-    if vpc.is_none() && !reader.has("vpc") {
+    if vpc.is_none() && !reader.has("vpc") && !reader.is_misspelt("vpc") {
         reader.missing("vpc", remedy);
     } else if reader.is_empty_list("vpc") {
         let span = reader.span_of("vpc").unwrap_or(0..0);

@@ -115,10 +115,11 @@ fn v4(net: Ipv4Net, peer: Peer) -> Result<Inside, Bad> {
             format!("{} is no inside address of AWS", net.addr()),
             "copy the customer gateway's address under \"Inside IP Addresses\" from the download".to_owned(),
         ),
-        _ if is_reserved(net.network()) => bad(
-            format!("{} is reserved by AWS", net.trunc()),
-            "copy the inside addresses from the download; AWS never assigns this link".to_owned(),
-        ),
+        _ if is_reserved(net.network()) => Err(Bad {
+            what: format!("{} is reserved by AWS", net.trunc()),
+            cause: "AWS never assigns 169.254.0.0/30 to 169.254.5.0/30 and 169.254.169.252/30 to a tunnel",
+            remedy: "copy the inside addresses from the download".to_owned(),
+        }),
         (_, 0) => {
             bad(format!("{} is the network address of the link", net.addr()), format!("ours is {second}"))
         }

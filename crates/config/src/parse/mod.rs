@@ -17,7 +17,9 @@ use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 
 use crate::schema;
-use crate::{Config, Control, Diagnostic, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes};
+use crate::{
+    Config, Control, Diagnostic, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes, Severity,
+};
 use check::Placed;
 use reader::Reader;
 pub(crate) use scalar::duration;
@@ -42,6 +44,10 @@ pub fn parse(text: &str, filename: &str) -> Result<Loaded, Report> {
     if !errors.is_empty() {
         for error in errors {
             report.push(syntax(&error, text));
+            // What follows an open header is read into the wrong table.
+            if error.message().starts_with("unclosed table") {
+                break;
+            }
         }
         report.sort();
         return Err(report);
@@ -51,7 +57,11 @@ pub fn parse(text: &str, filename: &str) -> Result<Loaded, Report> {
     report.sort();
     match config {
         Some(config) if !report.has_errors() => Ok(Loaded { config, warnings: report }),
-        _ => Err(report),
+        _ => {
+            // A warning beside an error is often its shadow, and never what is mended first.
+            report.keep(Severity::Error);
+            Err(report)
+        }
     }
 }
 
@@ -107,7 +117,7 @@ fn syntax(error: &toml::de::Error, text: &str) -> Diagnostic {
     let message = error.message();
     let (what, remedy) = if found.contains(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) {
         ("typographic quotes do not delimit a string".to_owned(), "use straight quotes: \"")
-    } else if message.starts_with("string values must be quoted") {
+    } else if message.starts_with("string values must be quoted") || is_bare_address(text, span.start) {
         ("a string needs quotes".to_owned(), "put the value between double quotes")
     } else if message == "duplicate key" {
         ("this key or table is already set above".to_owned(), "keep one of the two")
@@ -117,6 +127,16 @@ fn syntax(error: &toml::de::Error, text: &str) -> Diagnostic {
         (format!("not valid TOML: {message}"), "mend the line; https://toml.io/en/v1.0.0 has the rules")
     };
     Diagnostic::error("CFG-SYNTAX", what, remedy).at(span, "")
+}
+
+/// Whether the value on this line is an address or prefix without quotes, which TOML takes for a bad number.
+fn is_bare_address(text: &str, at: usize) -> bool {
+    let line_start = text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |newline| newline + 1);
+    let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let Some((_, value)) = line.split_once('=') else { return false };
+    let word =
+        value.trim_start_matches([' ', '\t', '[']).split([',', ' ', ']', '#']).next().unwrap_or_default();
+    word.parse::<std::net::IpAddr>().is_ok() || word.parse::<ipnet::IpNet>().is_ok()
 }
 
 fn document(tree: &toml::Spanned<DeTable<'_>>, report: &mut Report) -> Option<Config> {

@@ -14,8 +14,8 @@ use super::scalar;
 use crate::schema::{self, Table};
 use crate::{Diagnostic, Report};
 
-/// How alike two keys must be (0 to 1, Jaro-Winkler) for one to be suggested for the other.
-const ALIKE: f64 = 0.8;
+/// Longest word that is compared with known ones; longer ones are no slips of the finger.
+const MAX_WORD: usize = 64;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -70,6 +70,15 @@ impl<'t, 'r> Reader<'t, 'r> {
         self.entry(key).is_some()
     }
 
+    /// Whether an unknown key of the table is `key` with a slip: it was reported when the table was opened.
+    pub(super) fn is_misspelt(&self, key: &str) -> bool {
+        let names = || self.spec.keys.iter().map(|k| k.name);
+        self.table
+            .keys()
+            .filter(|k| !names().any(|name| name == k.get_ref()))
+            .any(|k| nearest(k.get_ref(), names()) == Some(key))
+    }
+
     /// Whether the key is there with a string.
     pub(super) fn is_string(&self, key: &str) -> bool {
         matches!(self.entry(key), Some((DeValue::String(_), _)))
@@ -115,7 +124,7 @@ impl<'t, 'r> Reader<'t, 'r> {
 
     /// Reports `key` as missing, with its example for a remedy, when it is not there at all.
     pub(super) fn require(&mut self, key: &'static str) {
-        if !self.has(key) {
+        if !self.has(key) && !self.is_misspelt(key) {
             let spec = self.spec.keys.iter().find(|k| k.name == key);
             let (example, text) = spec.map_or(("", ""), |k| (k.example, k.text));
             self.missing(key, format!("add `{key} = {example}`: {}", lower_first(text)));
@@ -165,10 +174,10 @@ impl<'t, 'r> Reader<'t, 'r> {
     }
 
     fn out_of_range(&mut self, key: &str, span: Range<usize>, range: &RangeInclusive<impl Display>) {
+        let limits = format!("{} to {}", range.start(), range.end());
         let what = format!("`{key}` is out of range");
-        let (low, high) = (range.start(), range.end());
-        let remedy = format!("choose a value from {low} to {high}");
-        self.push(Diagnostic::error("CFG-RANGE", what, remedy).at(span, format!("{low} to {high}")));
+        let remedy = format!("choose a value in the range of {limits}");
+        self.push(Diagnostic::error("CFG-RANGE", what, remedy).at(span, limits));
     }
 
     /// Seconds as a number, or a string with a unit, within `range`.
@@ -375,14 +384,15 @@ fn unknown_key(spec: &'static Table, key: &str) -> Diagnostic {
 /// The candidate most like `word`, if one is alike enough.
 pub(super) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
-    // Long keys are no slips of the finger, and comparing them takes square time.
-    if word.len() > 64 {
+    if word.len() > MAX_WORD {
         return None;
     }
+    // One slip (a letter more, less, wrong or swapped) for every three letters.
+    let slips = |c: &str| strsim::osa_distance(&word, &c.to_ascii_lowercase().replace('-', "_"));
     candidates
-        .map(|c| (strsim::jaro_winkler(&word, &c.to_ascii_lowercase().replace('-', "_")), c))
-        .filter(|(score, _)| *score >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|c| (slips(c), c))
+        .filter(|(slips, c)| *slips <= (c.len() / 3).max(1))
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, candidate)| candidate)
 }
 

@@ -55,7 +55,7 @@ pub(super) fn prefix(text: &str) -> Result<IpNet, BadPrefix> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Err(BadPrefix {
             what: "has no prefix length".to_owned(),
-            remedy: format!("write {} for the one host", IpNet::from(address)),
+            remedy: format!("add its length, as in {address}/16; a single host is {}", IpNet::from(address)),
         });
     }
     Err(BadPrefix {

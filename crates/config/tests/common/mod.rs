@@ -1,5 +1,5 @@
 //! What the test files share.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use config::import::{ImportOptions, Imported, decode, import};
 use config::{KeySource, Report, Tunnel};
