@@ -14,6 +14,9 @@ use crate::mask::mask_secrets;
 /// Messages printed of one file; a file that is broken throughout needs no more.
 const MAX_SHOWN: usize = 20;
 
+/// Messages kept of one file; of the others only whether one was an error.
+const MAX_KEPT: usize = 500;
+
 /// Octets shown on either side of a place in a long line (JSON keeps a whole XML document in one).
 const LINE_WINDOW: usize = 400;
 
@@ -107,12 +110,19 @@ pub struct Report {
     filename: String,
     source: String,
     diagnostics: Vec<Diagnostic>,
+    /// An error came after [`MAX_KEPT`].
+    more_errors: bool,
 }
 
 impl Report {
     /// An empty report about `source`, in which keys are masked at once.
     pub fn new(filename: &str, source: &str) -> Self {
-        Self { filename: filename.to_owned(), source: mask_secrets(source), diagnostics: Vec::new() }
+        Self {
+            filename: filename.to_owned(),
+            source: mask_secrets(source),
+            diagnostics: Vec::new(),
+            more_errors: false,
+        }
     }
 
     /// A report of one finding.
@@ -122,9 +132,13 @@ impl Report {
         report
     }
 
-    /// Adds a finding.
+    /// Adds a finding; after some hundreds only whether it is an error.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        if self.diagnostics.len() < MAX_KEPT {
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.more_errors |= diagnostic.severity == Severity::Error;
+        }
     }
 
     /// Blots out one more place of the text that is shown.
@@ -164,12 +178,12 @@ impl Report {
 
     /// Whether anything found is an error.
     pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+        self.more_errors || self.diagnostics.iter().any(|d| d.severity == Severity::Error)
     }
 
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.diagnostics.is_empty()
+        self.diagnostics.is_empty() && !self.more_errors
     }
 
     /// Puts findings into the order of the file, those about the whole file first.

@@ -2,11 +2,15 @@
 //!
 //! Works on the text alone, so that it also covers files that cannot be parsed: our TOML (`psk = "…"`), AWS's
 //! Generic text, its XML, JSON with the XML escaped inside, and `ipsec.secrets`. It may blot out too much,
-//! never too little, and keeps every offset: each octet of a key becomes one `*`.
+//! never too little, and keeps every offset: each octet of a key becomes one `*`. Where damage took the label
+//! away, a key that AWS drew is still known by its looks.
 
 /// How the key of a key is spelled, in lower case.
 const NAMES: [&str; 6] =
     ["pre-shared key", "preshared key", "pre_shared_key", "preshared_key", "presharedkey", "psk"];
+
+/// AWS draws 32 characters; shorter words are names.
+const RANDOM_MIN: usize = 24;
 
 /// `source` with every octet of every pre-shared key replaced by `*`; the same length.
 pub(crate) fn mask_secrets(source: &str) -> String {
@@ -25,8 +29,32 @@ pub(crate) fn mask_secrets(source: &str) -> String {
             }
         }
     }
+    for range in random_words(source) {
+        for octet in out.get_mut(range).unwrap_or_default() {
+            *octet = b'*';
+        }
+    }
     // Whole characters were replaced, so this is UTF-8 again; if ever not, show nothing.
     String::from_utf8(out).unwrap_or_default()
+}
+
+/// Words that look drawn at random: long, with capitals, small letters and several digits.
+fn random_words(source: &str) -> Vec<std::ops::Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    let in_key = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'_';
+    for word in source.as_bytes().split(|b| !in_key(*b)) {
+        let count = |test: fn(&u8) -> bool| word.iter().filter(|b| test(b)).count();
+        if word.len() >= RANDOM_MIN
+            && count(u8::is_ascii_digit) >= 2
+            && count(u8::is_ascii_uppercase) >= 2
+            && count(u8::is_ascii_lowercase) >= 2
+        {
+            found.push(start..start + word.len());
+        }
+        start += word.len() + 1;
+    }
+    found
 }
 
 /// The octets of the value that follows a name ending at `from`, if one does.
@@ -101,6 +129,11 @@ mod tests {
             ("\"PreSharedKeyArn\": \"arn:aws\"", "\"PreSharedKeyArn\": \"arn:aws\""),
             ("192.0.2.1 198.51.100.1 : PSK \"lab_Key1\"", "192.0.2.1 198.51.100.1 : PSK \"********\""),
             ("psk = \"gré\u{a0}\"", "psk = \"******\""),
+            ("p{k>aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY<", "p{k>********************************<"),
+            (
+                "\"TunnelInsideIpv6Cidr\": \"vpn-0a1b2c3d4e5f60718\"",
+                "\"TunnelInsideIpv6Cidr\": \"vpn-0a1b2c3d4e5f60718\"",
+            ),
         ] {
             assert_eq!(mask_secrets(text), masked, "{text}");
             assert_eq!(masked.len(), text.len());

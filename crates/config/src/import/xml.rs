@@ -14,8 +14,6 @@ use super::source::Source;
 
 /// Nodes in one document at most; AWS's have about 200.
 const MAX_NODES: u32 = 20_000;
-/// Elements inside each other at most; AWS's go five deep. The parser recurses.
-const MAX_DEPTH: usize = 64;
 /// Documents in one input at most.
 const MAX_DOCUMENTS: usize = 1_000;
 
@@ -65,10 +63,6 @@ fn document(source: &Source, cx: &mut Context<'_>) -> Option<Draft> {
         cx.error(span, "IMP-CUT", "the XML ends before </vpn_connection>", DOWNLOAD_AGAIN);
         return None;
     }
-    if depth(text) > MAX_DEPTH {
-        cx.error(source.outer(0..OPEN.len()), "IMP-XML", "the XML is nested too deeply", DOWNLOAD_AGAIN);
-        return None;
-    }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     match Document::parse_with_options(text, options) {
         Ok(document) => Some(connection(source, document.root_element(), cx)),
@@ -79,24 +73,6 @@ fn document(source: &Source, cx: &mut Context<'_>) -> Option<Draft> {
             None
         }
     }
-}
-
-/// An upper limit for how deep elements are inside each other, without parsing.
-fn depth(text: &str) -> usize {
-    let (mut now, mut most) = (0_usize, 0_usize);
-    let bytes = text.as_bytes();
-    for (index, _) in text.match_indices('<') {
-        match bytes.get(index + 1) {
-            Some(b'/') => now = now.saturating_sub(1),
-            Some(b'!' | b'?') | None => {}
-            Some(_) => {
-                let tag = text.get(index..).and_then(|rest| rest.split('>').next()).unwrap_or_default();
-                now += usize::from(!tag.ends_with('/'));
-                most = most.max(now);
-            }
-        }
-    }
-    most
 }
 
 fn plain(error: &roxmltree::Error) -> String {

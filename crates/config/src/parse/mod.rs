@@ -30,6 +30,8 @@ const MAIN_TABLE: u32 = 254;
 const DEFAULT_METRIC: u32 = 100;
 /// Where the control socket is unless the file says otherwise.
 const DEFAULT_SOCKET: &str = "/run/cgwd/control.sock";
+/// Syntax errors shown: one slip of the pen makes many, all behind it.
+const MAX_SYNTAX: usize = 3;
 /// Connections in one file at most.
 const MAX_CONNECTIONS: usize = 1000;
 
@@ -42,7 +44,7 @@ pub fn parse(text: &str, filename: &str) -> Result<Loaded, Report> {
     let (tree, errors) = DeTable::parse_recoverable(text);
     mask_keys(tree.get_ref(), &mut report);
     if !errors.is_empty() {
-        for error in errors {
+        for error in errors.into_iter().take(MAX_SYNTAX) {
             report.push(syntax(&error, text));
             // What follows an open header is read into the wrong table.
             if error.message().starts_with("unclosed table") {

@@ -14,6 +14,9 @@ use super::scalar;
 use crate::schema::{self, Table};
 use crate::{Diagnostic, Report};
 
+/// Entries in one list at most; AWS takes at most a thousand prefixes.
+const MAX_LIST: usize = 5000;
+
 /// Longest word that is compared with known ones; longer ones are no slips of the finger.
 const MAX_WORD: usize = 64;
 
@@ -310,6 +313,12 @@ impl<'t, 'r> Reader<'t, 'r> {
     /// The items of a list.
     pub(super) fn list(&mut self, key: &'static str) -> Option<Vec<(&'t DeValue<'t>, Range<usize>)>> {
         match self.entry(key)? {
+            (DeValue::Array(items), span) if items.len() > MAX_LIST => {
+                let what = format!("`{key}` has {} entries", items.len());
+                let remedy = format!("aggregate them: {MAX_LIST} are the most");
+                self.push(Diagnostic::error("CFG-LIMIT", what, remedy).at(span, ""));
+                None
+            }
             (DeValue::Array(items), _) => Some(spanned_items(items)),
             (other, span) => {
                 self.wrong_type(key, "a list", other, span);

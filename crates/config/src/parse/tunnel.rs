@@ -53,31 +53,19 @@ pub(super) struct PlacedTunnel {
 
 /// Reads one tunnel; `None` when too much is missing to compare it with others.
 pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option<PlacedTunnel> {
+    let peer = defaults.peer;
     let name = identifier(reader, "name", MAX_NAME);
     let interface = interface(reader);
     let addresses = addresses(reader);
-    let inside = inside::inside(reader, defaults.peer);
-    let psk = key_source(reader, defaults.peer);
+    let inside = inside::inside(reader, peer);
+    let psk = key_source(reader, peer);
     let local_id = identity(reader, "local_id");
     let remote_id = identity(reader, "remote_id");
-    let ike = section(reader, &schema::IKE, "ike", |r| ike(r, defaults.peer));
-    let ike = ike.unwrap_or_else(default_ike);
-    let (esp_limit, esp) = match section(reader, &schema::ESP, "esp", |r| esp(r, defaults.peer)) {
-        Some(esp) => (reader.span_of("esp"), esp),
-        None => (None, default_esp()),
-    };
-    lifetimes_fit(reader, esp_limit, &ike, &esp);
-    let rekey_margin = rekey_margin(reader, defaults.peer, esp.lifetime);
-    let dpd = limit(defaults.peer, 30, 1, 3_600);
-    let dpd_timeout = reader.duration("dpd_timeout", dpd).map_or(DEFAULT_DPD, |at| at.value);
-    let startups = [("initiate", Startup::Initiate), ("respond", Startup::Respond)];
-    let startup = reader.choice("startup", &startups).unwrap_or(Startup::Initiate);
-    let carriers = [("udp", Encapsulation::Udp), ("auto", Encapsulation::Auto)];
-    let encapsulation = reader.choice("encapsulation", &carriers).unwrap_or(Encapsulation::Udp);
-    let max_mtu = if defaults.peer == Peer::Aws { 1500 } else { 9216 };
-    let path_mtu = reader.number("path_mtu", 576..=max_mtu).and_then(|at| u16::try_from(at.value).ok());
-    let clear_df = reader.boolean("clear_df").unwrap_or(true);
-    let clamp_mss = reader.boolean("clamp_mss").unwrap_or(true);
+    let ike = section(reader, &schema::IKE, "ike", |r| ike(r, peer)).unwrap_or_else(default_ike);
+    let esp = section(reader, &schema::ESP, "esp", |r| esp(r, peer)).unwrap_or_else(default_esp);
+    lifetimes_fit(reader, &ike, &esp);
+    let timing = timing(reader, peer, esp.lifetime);
+    let carrying = carrying(reader, peer);
     let ts_local = reader.prefixes("local_cidr");
     let ts_remote = reader.prefixes("remote_cidr");
     let offload = section(reader, &schema::OFFLOAD, "offload", offload).unwrap_or(ALL_OFFLOADS);
@@ -86,12 +74,12 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
     let (outside, customer_gateway, bind) = addresses?;
     let (inside, inside_spans) = inside?;
     let header = reader.span();
-    let name_at = name.unwrap_or(At { value: format!("tunnel{}", defaults.index + 1), span: header.clone() });
-    let position = At { value: format!("cgw{}", defaults.interface), span: header.clone() };
-    let interface_at = interface.unwrap_or(position);
+    let name = name.unwrap_or(At { value: format!("tunnel{}", defaults.index + 1), span: header.clone() });
+    let by_position = At { value: format!("cgw{}", defaults.interface), span: header.clone() };
+    let interface = interface.unwrap_or(by_position);
     let tunnel = Tunnel {
-        name: name_at.value,
-        interface: interface_at.value,
+        name: name.value,
+        interface: interface.value,
         outside: outside.value,
         customer_gateway,
         bind,
@@ -100,27 +88,58 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
         remote_id: remote_id.unwrap_or(Identity::Address(outside.value)),
         ike,
         esp,
-        rekey_margin,
-        dpd_timeout,
-        startup,
-        encapsulation,
-        path_mtu: path_mtu.unwrap_or(DEFAULT_PATH_MTU),
-        clear_df,
-        clamp_mss,
+        rekey_margin: timing.rekey_margin,
+        dpd_timeout: timing.dpd_timeout,
+        startup: timing.startup,
+        encapsulation: carrying.encapsulation,
+        path_mtu: carrying.path_mtu,
+        clear_df: carrying.clear_df,
+        clamp_mss: carrying.clamp_mss,
         ts_local: selectors(ts_local, &inside),
         ts_remote: selectors(ts_remote, &inside),
         offload,
         probe,
         inside,
     };
-    Some(PlacedTunnel {
-        tunnel,
-        header,
-        name: name_at.span,
-        interface: interface_at.span,
-        outside: outside.span,
-        inside: inside_spans,
-    })
+    let (name, interface, outside) = (name.span, interface.span, outside.span);
+    Some(PlacedTunnel { tunnel, header, name, interface, outside, inside: inside_spans })
+}
+
+/// When IKE does what.
+struct Timing {
+    startup: Startup,
+    dpd_timeout: Duration,
+    rekey_margin: Duration,
+}
+
+fn timing(reader: &mut Reader<'_, '_>, peer: Peer, esp_lifetime: Duration) -> Timing {
+    let dpd = limit(peer, 30, 1, 3_600);
+    let dpd_timeout = reader.duration("dpd_timeout", dpd).map_or(DEFAULT_DPD, |at| at.value);
+    let startups = [("initiate", Startup::Initiate), ("respond", Startup::Respond)];
+    let startup = reader.choice("startup", &startups).unwrap_or(Startup::Initiate);
+    Timing { startup, dpd_timeout, rekey_margin: rekey_margin(reader, peer, esp_lifetime) }
+}
+
+/// How packets travel.
+struct Carrying {
+    encapsulation: Encapsulation,
+    path_mtu: u16,
+    clear_df: bool,
+    clamp_mss: bool,
+}
+
+fn carrying(reader: &mut Reader<'_, '_>, peer: Peer) -> Carrying {
+    let choices = [("udp", Encapsulation::Udp), ("auto", Encapsulation::Auto)];
+    let encapsulation = reader.choice("encapsulation", &choices).unwrap_or(Encapsulation::Udp);
+    // AWS does not carry jumbo frames (vpn-limits); 576 is what every IPv4 host takes (RFC 791).
+    let max_mtu = if peer == Peer::Aws { 1500 } else { 9216 };
+    let path_mtu = reader.number("path_mtu", 576..=max_mtu).and_then(|at| u16::try_from(at.value).ok());
+    Carrying {
+        encapsulation,
+        path_mtu: path_mtu.unwrap_or(DEFAULT_PATH_MTU),
+        clear_df: reader.boolean("clear_df").unwrap_or(true),
+        clamp_mss: reader.boolean("clamp_mss").unwrap_or(true),
+    }
 }
 
 /// AWS's lower limit or the one for other peers, up to `max` seconds.
@@ -303,7 +322,7 @@ fn esp(reader: &mut Reader<'_, '_>, peer: Peer) -> Esp {
 }
 
 /// AWS wants phase 2 below phase 1; a child SA that outlives its parent makes no sense elsewhere either.
-fn lifetimes_fit(reader: &mut Reader<'_, '_>, esp_header: Option<Range<usize>>, ike: &Ike, esp: &Esp) {
+fn lifetimes_fit(reader: &mut Reader<'_, '_>, ike: &Ike, esp: &Esp) {
     if esp.lifetime < ike.lifetime {
         return;
     }
@@ -316,7 +335,7 @@ fn lifetimes_fit(reader: &mut Reader<'_, '_>, esp_header: Option<Range<usize>>, 
         ),
         "copy both from the tunnel options at AWS (28800 and 3600 unless changed)",
     );
-    let span = esp_header.or_else(|| reader.span_of("ike")).unwrap_or(reader.span());
+    let span = reader.span_of("esp").or_else(|| reader.span_of("ike")).unwrap_or(reader.span());
     reader.push(finding.at(span, ""));
 }
 
