@@ -210,4 +210,34 @@ impl Config {
         }
         Ok(())
     }
+
+    /// What will work but defeats AWS's steering, in words; empty for the defaults.
+    ///
+    /// AWS moves traffic before it replaces a tunnel endpoint by lowering the MED of the other tunnel, which
+    /// needs both tunnels to be treated alike (AWS Site-to-Site VPN user guide, "Route tables and VPN route
+    /// priority").
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.prepend > 0 {
+            warnings.push(format!(
+                "AS path prepended {} times on this tunnel: AWS compares path length before MED, so its own \
+                 steering during maintenance no longer reaches this tunnel; leave prepend at 0 unless your \
+                 network cannot take asymmetric traffic",
+                self.prepend
+            ));
+        }
+        if let Some(med) = self.med_out {
+            warnings.push(format!(
+                "MED {med} announced on this tunnel: AWS takes it for your wish which tunnel to use; give both \
+                 tunnels the same unless you mean that"
+            ));
+        }
+        if !self.hold.is_zero() && self.hold > AWS_HOLD {
+            warnings.push(format!(
+                "hold time {} s: a dead neighbour is noticed later than with AWS's 30 s",
+                self.hold.as_secs()
+            ));
+        }
+        warnings
+    }
 }

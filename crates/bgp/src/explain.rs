@@ -120,10 +120,11 @@ fn update(subcode: u8) -> Explanation {
 fn cease(subcode: u8) -> Explanation {
     match subcode {
         1 => entry(
-            "Cease, Maximum Number of Prefixes Reached: more routes were announced than the other side takes \
+            "Cease, Maximum Number of Prefixes Reached: more routes were announced than the sender of this takes \
              (AWS: 100 on a virtual private gateway, 1,000 on a transit gateway)",
             "Maximum Number of Prefixes Reached",
-            "Announce fewer, wider prefixes, and set max_prefix_out to AWS's limit.",
+            "If AWS sent it: announce fewer, wider prefixes, and set max_prefix_out to AWS's limit. If we sent it: \
+             raise max_prefix_in, or find out why so many routes come.",
         ),
         2 => entry(
             "Cease, Administrative Shutdown: an operator stopped the session",

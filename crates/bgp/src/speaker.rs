@@ -105,7 +105,8 @@ impl Speaker {
         self.settle(now);
     }
 
-    /// Does what is due at `now`.
+    /// Does what is due at `now`. Feed bytes that have already arrived first: after a pause of the whole machine
+    /// they show that the neighbour is alive, and the hold timer would end the session unread.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.dial_timeout(now);
         let connections: Vec<Connection> = self.links.keys().copied().collect();

@@ -17,8 +17,8 @@ use crate::status::Timer;
 
 /// First pause after a failure.
 pub const RETRY_MIN: Duration = Duration::from_secs(1);
-/// Longest pause after failures in a row.
-pub const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Longest pause after failures in a row: AWS's end may take some seconds to listen after its tunnel is up.
+pub const RETRY_MAX: Duration = Duration::from_secs(15);
 /// How long a TCP connection may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A session that lasted this long makes earlier failures forgotten.

@@ -9,6 +9,11 @@ use crate::raw::{
 };
 use crate::sim::{Random, Sim, aws, ours};
 
+/// More with `BGP_HOSTILE_FACTOR=100` in the environment.
+fn rounds(base: usize) -> usize {
+    base * std::env::var("BGP_HOSTILE_FACTOR").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// Streams a neighbour might send after connecting.
 fn seeds() -> Vec<Vec<u8>> {
     let mut sim = Sim::up(1, [ours(), aws()]);
@@ -83,7 +88,7 @@ fn survive(mut speaker: Speaker, bytes: &[u8], random: &mut Random) {
 fn mutated_streams_never_panic_hang_or_grow() {
     let seeds = seeds();
     let mut random = Random(42);
-    for round in 0..6_000 {
+    for round in 0..rounds(6_000) {
         let mut bytes = seeds[round % seeds.len()].clone();
         mutate(&mut bytes, &mut random);
         let config = Config { max_prefix_in: 50, ..ours() };
@@ -104,7 +109,7 @@ fn mutated_updates_in_an_established_session_never_panic_hang_or_grow() {
         &[0xe0, 32, 12, 0, 0, 0xfc, 0, 0, 0, 0, 1, 0, 0, 0, 2],
     ];
     let mut random = Random(7);
-    for _ in 0..6_000 {
+    for _ in 0..rounds(6_000) {
         let chosen: Vec<&[u8]> = attributes.iter().filter(|_| random.below(3) > 0).copied().collect();
         let mut bytes = update(&[16, 10, 20], &chosen, &[16, 172, 31, 24, 10, 1, 2, 0]);
         // Keep the header whole, so that the mutation reaches the attributes.
@@ -117,7 +122,7 @@ fn mutated_updates_in_an_established_session_never_panic_hang_or_grow() {
 #[test]
 fn noise_never_panics() {
     let mut random = Random(1);
-    for _ in 0..2_000 {
+    for _ in 0..rounds(2_000) {
         let length = random.below(300);
         let bytes: Vec<u8> = (0..length).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
         survive(connected(ours()), &bytes, &mut random);
