@@ -296,15 +296,13 @@ impl Speaker {
         self.cancel_connect();
         self.dial.stop();
         self.counters.established += 1;
-        let families = negotiated.families.clone();
-        self.notice(Notice::Established {
-            router_id: negotiated.router_id,
-            hold: negotiated.hold,
-            families,
-            took: now - self.trying_since,
-        });
+        let (router_id, hold, families) =
+            (negotiated.router_id, negotiated.hold, negotiated.families.clone());
         let end_of_rib = BTreeSet::new();
         self.session = Some(Session { connection, negotiated, since: now, end_of_rib, warned_many: false });
+        self.update_state(now);
+        let took = now - self.trying_since;
+        self.notice(Notice::Established { router_id, hold, families, took });
         self.announce_all();
     }
 
@@ -333,6 +331,10 @@ impl Speaker {
     fn settle(&mut self, now: Instant) {
         self.dial_if_due(now);
         self.flush_routes();
+        self.update_state(now);
+    }
+
+    fn update_state(&mut self, now: Instant) {
         let state = self.current_state();
         if state != self.state {
             let from = std::mem::replace(&mut self.state, state);
