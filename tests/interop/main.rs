@@ -1,7 +1,8 @@
 //! `cgwd` against peers that nobody here wrote: strongSwan on both AWS endpoints, in namespaces of our own.
 //!
 //! Needs root, the packages that `scripts/test` installs, and built binaries (`cargo build -p cgwd -p lab`).
-//! Without them every test says why it was skipped, unless `CGWD_REQUIRE_LAB=1` makes that a failure.
+//! Without them every test says why it was skipped, unless `CGWD_REQUIRE_LAB=1` makes that a failure. The
+//! daemon is run as a user runs it: what is asserted comes from its command line and from the traffic.
 #![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
@@ -9,5 +10,16 @@
     reason = "one test program, and its figures are for the reader"
 )]
 
+mod contract;
+mod demo;
+mod embedded;
+mod failover;
+mod failures;
+mod matrix;
+mod rekey;
 mod rig;
+mod samples;
 mod selftest;
+mod startup;
+mod transfer;
+mod world;

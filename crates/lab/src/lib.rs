@@ -6,9 +6,13 @@
 //! touches the network of the machine itself, and it is no part of the product: nothing depends on it.
 #![forbid(unsafe_code)]
 
+pub mod aws_file;
 pub mod cleanup;
+pub mod demo;
+pub mod embedded;
 pub mod endpoint;
 pub mod gateway;
+pub mod ikev1;
 pub mod netns;
 pub mod process;
 pub mod strongswan;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use lab::demo;
 use lab::endpoint::{self, Allowed, Encryption, Hash, Options};
 use lab::traffic::{Direction, pinger, serve, transfer};
 use model::Secret;
@@ -54,6 +55,15 @@ enum Command {
     },
     /// Runs one AWS-like tunnel endpoint of our own in the foreground, in the current namespace.
     Endpoint(Box<EndpointArgs>),
+    /// Answers every IKEv2 message on UDP 500 the way an IKEv1-only peer does: INVALID_MAJOR_VERSION.
+    #[command(name = "ikev1-only")]
+    Ikev1Only,
+    /// Brings up a whole AWS-like connection in network namespaces and shows it working.
+    Demo {
+        /// Leave everything up until Return is pressed.
+        #[arg(long)]
+        hold: bool,
+    },
     /// Removes what killed labs left behind.
     Sweep,
 }
@@ -190,6 +200,8 @@ fn main() -> Result<()> {
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
             endpoint::run(&arguments.options()?)
         }
+        Command::Ikev1Only => lab::ikev1::run(),
+        Command::Demo { hold } => demo::run(demo::Options { hold }),
         Command::Sweep => {
             for name in lab::cleanup::sweep_stale() {
                 println!("removed {name}");

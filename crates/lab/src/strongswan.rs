@@ -74,22 +74,29 @@ impl Settings {
     }
 
     fn swanctl_conf(&self) -> String {
-        let Self { local, remote, psk, .. } = self;
         let start_action = if self.initiates { "start" } else { "none" };
+        let connection = [
+            format!("version = {}", self.ike_version),
+            format!("local_addrs = {}", self.local),
+            format!("remote_addrs = {}", self.remote),
+            format!("proposals = {}", self.ike_proposals),
+            format!("local {{\n auth = psk\n id = {}\n}}", self.local),
+            format!("remote {{\n auth = psk\n id = {}\n}}", self.remote),
+            "encap = yes\nmobike = no\ndpd_delay = 10s\nunique = replace\nkeyingtries = 0".to_owned(),
+            self.extra.clone(),
+        ];
+        let child = [
+            format!("local_ts = {}", self.local_ts),
+            format!("remote_ts = {}", self.remote_ts),
+            format!("esp_proposals = {}", self.esp_proposals),
+            format!("start_action = {start_action}\ndpd_action = clear"),
+        ];
+        let secret = format!("id-a = {}\nid-b = {}\nsecret = \"{}\"", self.local, self.remote, self.psk);
         format!(
-            "connections {{\n aws {{\n  version = {version}\n  local_addrs = {local}\n  remote_addrs = {remote}\n  \
-             proposals = {ike}\n  encap = yes\n  mobike = no\n  dpd_delay = 10s\n  unique = replace\n  \
-             keyingtries = 0\n  {extra}\n  local {{\n   auth = psk\n   id = {local}\n  }}\n  remote {{\n   auth = \
-             psk\n   id = {remote}\n  }}\n  children {{\n   net {{\n    local_ts = {local_ts}\n    remote_ts = \
-             {remote_ts}\n    esp_proposals = {esp}\n    start_action = {start_action}\n    dpd_action = \
-             clear\n   }}\n  }}\n }}\n}}\nsecrets {{\n ike-aws {{\n  id-a = {local}\n  id-b = {remote}\n  secret \
-             = \"{psk}\"\n }}\n}}\n",
-            version = self.ike_version,
-            ike = self.ike_proposals,
-            esp = self.esp_proposals,
-            local_ts = self.local_ts,
-            remote_ts = self.remote_ts,
-            extra = self.extra,
+            "connections {{\naws {{\n{}\nchildren {{\nnet {{\n{}\n}}\n}}\n}}\n}}\nsecrets {{\nike-aws \
+             {{\n{secret}\n}}\n}}\n",
+            connection.join("\n"),
+            child.join("\n"),
         )
     }
 }
@@ -297,14 +304,20 @@ impl<'t> StrongSwan<'t> {
 }
 
 fn strongswan_conf(socket: &Path, log: &Path) -> String {
-    format!(
-        "charon-systemd {{\n  load = {PLUGINS}\n  install_routes = no\n  install_virtual_ip = no\n  \
-         retransmit_timeout = 1.0\n  retransmit_tries = 3\n  plugins {{\n    vici {{ socket = unix://{socket} }}\n    \
-         kernel-libipsec {{ allow_peer_ts = yes }}\n  }}\n  filelog {{\n    lab {{\n      path = {log}\n      \
-         default = 1\n      time_format = %T\n      time_add_ms = yes\n      flush_line = yes\n    }}\n  }}\n}}\n",
-        socket = socket.display(),
-        log = log.display(),
-    )
+    let (socket, log) = (socket.display(), log.display());
+    [
+        "charon-systemd {",
+        &format!("load = {PLUGINS}"),
+        "install_routes = no\ninstall_virtual_ip = no",
+        // Quick to give up, so that a test sees its state gone; AWS's own timers are slower.
+        "retransmit_timeout = 1.0\nretransmit_tries = 3",
+        &format!(
+            "plugins {{\nvici {{ socket = unix://{socket} }}\nkernel-libipsec {{ allow_peer_ts = yes }}\n}}"
+        ),
+        &format!("filelog {{\nlab {{\npath = {log}\ndefault = 1\ntime_format = %T\ntime_add_ms = yes"),
+        "flush_line = yes\n}\n}\n}\n",
+    ]
+    .join("\n")
 }
 
 fn read_sa(tree: &serde_json::Value) -> Sa {
