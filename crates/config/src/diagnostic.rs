@@ -9,7 +9,7 @@ use std::ops::Range;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::mask::mask_secrets;
+use crate::mask::{mask_random, mask_secrets};
 
 /// Messages printed of one file; a file that is broken throughout needs no more.
 const MAX_SHOWN: usize = 20;
@@ -133,7 +133,11 @@ impl Report {
     }
 
     /// Adds a finding; after some hundreds only whether it is an error.
-    pub fn push(&mut self, diagnostic: Diagnostic) {
+    ///
+    /// Texts may quote the file, so they are made one line without anything that looks like a key.
+    pub fn push(&mut self, mut diagnostic: Diagnostic) {
+        diagnostic.what = quotable(&diagnostic.what);
+        diagnostic.remedy = quotable(&diagnostic.remedy);
         if self.diagnostics.len() < MAX_KEPT {
             self.diagnostics.push(diagnostic);
         } else {
@@ -328,6 +332,10 @@ const fn word(severity: Severity) -> &'static str {
         Severity::Error => "error",
         Severity::Warning => "warning",
     }
+}
+
+fn quotable(text: &str) -> String {
+    mask_random(text).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The largest character boundary not above `index`.

@@ -29,13 +29,18 @@ pub(crate) fn mask_secrets(source: &str) -> String {
             }
         }
     }
-    for range in random_words(source) {
-        for octet in out.get_mut(range).unwrap_or_default() {
-            *octet = b'*';
-        }
-    }
     // Whole characters were replaced, so this is UTF-8 again; if ever not, show nothing.
-    String::from_utf8(out).unwrap_or_default()
+    mask_random(&String::from_utf8(out).unwrap_or_default())
+}
+
+/// `text` with every word that looks like a key of AWS's replaced by `*`; the same length.
+pub(crate) fn mask_random(text: &str) -> String {
+    let mut out = text.to_owned();
+    for range in random_words(text) {
+        let blot = "*".repeat(range.len());
+        out.replace_range(range, &blot);
+    }
+    out
 }
 
 /// Words that look drawn at random: long, with capitals, small letters and several digits.

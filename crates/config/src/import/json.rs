@@ -139,7 +139,9 @@ impl<'t> Reader<'t> {
 
     fn connection(&mut self, raw: &'t RawValue, object: &Object<'t>, cx: &mut Context<'_>) {
         self.connections += 1;
-        let id = string(object, "vpnconnectionid").unwrap_or_else(|| "a connection".to_owned());
+        let id = string(object, "vpnconnectionid")
+            .filter(|id| !id.is_empty() && id.len() <= 40 && id.bytes().all(|b| b.is_ascii_graphic()))
+            .unwrap_or_else(|| "a connection".to_owned());
         match string(object, "state").as_deref() {
             Some(state @ ("deleted" | "deleting")) => {
                 self.skipped.push(format!("{id} ({state})"));
