@@ -93,9 +93,9 @@ codes! {
         "Download the configuration again and import it, or copy this tunnel's key without blanks around it. Behind NAT, set the local identity to the public address in the customer gateway resource.",
         aws "AWS tunnel detected a pre-shared key mismatch with cgw";
     IkeAuthPskSwapped = "IKE-AUTH-PSK-SWAPPED", Error,
-        "AUTHENTICATION_FAILED on both tunnels: their keys seem to be swapped",
-        "Both tunnels of the connection fail authentication while their keys differ. The usual reason is that the key of tunnel 1 stands at tunnel 2 and the other way round. AWS numbers tunnels differently in different places; only the outside address tells them apart.",
-        "Exchange the two keys in the configuration, or import AWS's file again: the import goes by outside address. If that does not help, both keys were changed at AWS.",
+        "AUTHENTICATION_FAILED: the keys of the connection's tunnels are swapped",
+        "This tunnel's key is refused, and AWS accepts the key of the other tunnel here (which was tried after both tunnels failed). AWS numbers tunnels differently in different places; only the outside address tells them apart.",
+        "Exchange the two keys in the configuration, or import AWS's file again: the import goes by outside address.",
         aws "AWS tunnel detected a pre-shared key mismatch with cgw";
     IkeNoProposal = "IKE-NO-PROPOSAL", Error,
         "NO_PROPOSAL_CHOSEN: no common algorithms for phase 1",

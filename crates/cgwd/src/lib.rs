@@ -10,6 +10,7 @@ pub mod api;
 pub mod catalog;
 pub mod cli;
 pub mod control;
+pub mod diagnose;
 pub mod events;
 pub mod logging;
 pub mod metrics;

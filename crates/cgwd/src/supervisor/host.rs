@@ -1,5 +1,7 @@
 //! What the daemon changes on the host beside routes and interfaces, and how it is put back.
 
+use std::path::{Path, PathBuf};
+
 use config::IpForward;
 
 use crate::catalog::Code;
@@ -8,13 +10,32 @@ use crate::translate::failure::Finding;
 const FORWARD_V4: &str = "net.ipv4.ip_forward";
 const FORWARD_V6: &str = "net.ipv6.conf.all.forwarding";
 
-/// Kernel parameters that were changed, with their values before.
-#[derive(Debug, Default)]
+/// The kernel parameters that may be changed.
+const CHANGEABLE: [&str; 2] = [FORWARD_V4, FORWARD_V6];
+
+/// Kernel parameters that were changed, with their values before. Kept in a file beside the control socket too, so
+/// that a successor of a killed daemon still knows what to put back.
+#[derive(Debug)]
 pub(super) struct Changed {
     parameters: Vec<(&'static str, String)>,
+    file: PathBuf,
 }
 
 impl Changed {
+    /// Nothing, or what the predecessor left changed.
+    pub(super) fn open(socket: &Path) -> Self {
+        let file = socket.with_extension("restore");
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| line.split_once('='));
+        let parameters = lines
+            .filter_map(|(key, value)| {
+                let key = CHANGEABLE.into_iter().find(|known| *known == key)?;
+                Some((key, value.to_owned()))
+            })
+            .collect();
+        Self { parameters, file }
+    }
+
     /// Turns forwarding on where it is off, or reports it, for the families in use.
     pub(super) fn forwarding(&mut self, what: IpForward, ipv4: bool, ipv6: bool) -> Vec<Finding> {
         let families = [(FORWARD_V4, ipv4), (FORWARD_V6, ipv6)];
@@ -27,7 +48,7 @@ impl Changed {
             Ok(value) => value,
             Err(error) => return Some(Finding { code: Code::ForwardingOff, text: error.to_string() }),
         };
-        if before != "0" || self.parameters.iter().any(|(known, _)| *known == key) {
+        if before != "0" {
             return None;
         }
         if what == IpForward::Report {
@@ -36,11 +57,21 @@ impl Changed {
         }
         Some(match net::sysctl::write(key, "1") {
             Ok(()) => {
-                self.parameters.push((key, before));
+                if self.parameters.iter().all(|(known, _)| *known != key) {
+                    self.parameters.push((key, before));
+                    self.remember();
+                }
                 Finding { code: Code::ForwardingSet, text: format!("{key} was 0 and is 1 now") }
             }
             Err(error) => Finding { code: Code::ForwardingOff, text: error.to_string() },
         })
+    }
+
+    fn remember(&self) {
+        let text: String = self.parameters.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        if let Err(error) = std::fs::write(&self.file, text) {
+            tracing::warn!("{}: {error}; after a crash the changed parameters stay", self.file.display());
+        }
     }
 
     /// Puts everything back.
@@ -50,6 +81,8 @@ impl Changed {
                 tracing::warn!("{error}; set it back by hand: sysctl -w {key}={before}");
             }
         }
+        // There is none when nothing was changed.
+        let _ = std::fs::remove_file(&self.file);
     }
 }
 
@@ -60,5 +93,25 @@ pub(super) fn loosen_reverse_path(interface: &str) {
     let key = format!("net.ipv4.conf.{}.rp_filter", interface.replace('.', "/"));
     if let Err(error) = net::sysctl::write(&key, "2") {
         tracing::warn!("{error}; replies that arrive on the other tunnel may be dropped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_knows_what_a_killed_daemon_changed_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let mut killed = Changed::open(&socket);
+        assert!(killed.parameters.is_empty());
+        killed.parameters.push((FORWARD_V4, "0".to_owned()));
+        killed.remember();
+        let file = directory.path().join("control.restore");
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        text.push_str("kernel.core_pattern=|/tmp/evil\n");
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(Changed::open(&socket).parameters, [(FORWARD_V4, "0".to_owned())]);
     }
 }

@@ -3,7 +3,7 @@
 //! A line is there as long as its tunnel is configured, whether or not this host can run it at the moment. It
 //! executes the [`Reaction`]s that concern itself and leaves the others to the supervisor.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,6 +20,7 @@ use tunnel::{Effect, Tunnel};
 
 use super::inbox::{Incoming, LineId, plane_events};
 use super::sockets::Sockets;
+use super::trial::{Trials, Verdict};
 use super::{address, host, mtu};
 use crate::api::Stage;
 use crate::catalog::Code;
@@ -55,6 +56,7 @@ pub(super) struct Line {
     /// How AWS's outside address is reached without the tunnel.
     pub(super) underlay: Option<NextHop>,
     psk: Secret,
+    trials: Trials,
     state: State,
 }
 
@@ -98,6 +100,7 @@ impl Line {
             egress: false,
             underlay: None,
             psk,
+            trials: Trials::default(),
             state: State::Waiting { retry_at: now },
         }
     }
@@ -108,6 +111,18 @@ impl Line {
             State::Running(running) => Some(running),
             State::Waiting { .. } => None,
         }
+    }
+
+    /// Our inside addresses, the source of local traffic where no LAN address is ours.
+    pub(super) fn inside_sources(&self) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+        let (mut v4, mut v6) = (None, None);
+        for inside in &self.config.inside {
+            match inside.ours.addr() {
+                IpAddr::V4(address) => v4 = v4.or(Some(address)),
+                IpAddr::V6(address) => v6 = v6.or(Some(address)),
+            }
+        }
+        (v4, v6)
     }
 
     /// Whether traffic to AWS may leave here.
@@ -126,7 +141,9 @@ impl Line {
             State::Waiting { retry_at } => Some(*retry_at),
             State::Running(running) => {
                 let negotiator = running.glue.poll_timeout().map(|(at, _)| at);
-                [negotiator, self.health.deadline(), running.reset_at].into_iter().flatten().min()
+                let deadlines =
+                    [negotiator, self.health.deadline(), running.reset_at, self.trials.deadline()];
+                deadlines.into_iter().flatten().min()
             }
         }
     }
@@ -202,6 +219,58 @@ impl Line {
         }
     }
 
+    /// The pre-shared key, for comparison with another tunnel's.
+    pub(super) fn psk(&self) -> &Secret {
+        &self.psk
+    }
+
+    /// Whether the tunnel is down with one of these as its last error.
+    pub(super) fn fails_with(&self, codes: &[Code]) -> bool {
+        let last = self.health.last_error().map(|problem| problem.finding.code);
+        self.health.stage() == Stage::Down && last.is_some_and(|code| codes.contains(&code))
+    }
+
+    /// Finds out whether the key of the tunnel `of` would be accepted here.
+    pub(super) fn try_key(&mut self, of: String, psk: Secret, sockets: &Sockets, now: Instant) {
+        if let State::Running(running) = &self.state
+            && self.trials.may_try_key(now)
+        {
+            let config = ike_config(&self.config, running.local, psk.clone());
+            // The first datagram cannot settle anything.
+            let _ = self.trials.try_key(config, psk, of, sockets, now);
+        }
+    }
+
+    /// Finds out why phase 1 fails with the code `of`.
+    pub(super) fn ask_version(&mut self, of: Code, sockets: &Sockets, now: Instant) {
+        if let State::Running(running) = &self.state {
+            // The key is not needed; what never leaves cannot leak.
+            let config = ike_config(&self.config, running.local, Secret::new(Vec::new()));
+            self.trials.ask_version(config, of, sockets, now);
+        }
+    }
+
+    /// Takes an IKE message from a socket.
+    pub(super) fn datagram(
+        &mut self,
+        (local, remote): (SocketAddr, SocketAddr),
+        message: &[u8],
+        sockets: &Sockets,
+        now: Instant,
+        out: &mut Vec<Reaction>,
+    ) {
+        match self.trials.datagram(local, remote, message, sockets, now) {
+            Some(verdict) => self.judge(verdict, now, out),
+            None => self.input(Input::Datagram { local, remote, payload: message }, sockets, now, out),
+        }
+    }
+
+    fn judge(&mut self, verdicts: impl IntoIterator<Item = Verdict>, now: Instant, out: &mut Vec<Reaction>) {
+        for Verdict { of, finding } in verdicts {
+            out.extend(self.health.diagnosed(of, finding, now));
+        }
+    }
+
     /// Feeds the negotiator.
     pub(super) fn input(
         &mut self,
@@ -237,7 +306,7 @@ impl Line {
     ) {
         match event {
             dataplane::Event::Ike { local, remote, datagram } => {
-                self.input(Input::Datagram { local, remote, payload: &datagram }, sockets, now, out);
+                self.datagram((local, remote), &datagram, sockets, now, out);
             }
             dataplane::Event::EspReceived { spi_in } => {
                 self.health.esp_received(now);
@@ -256,14 +325,14 @@ impl Line {
                 self.follow_mtu();
             }
             dataplane::Event::Failed { text } => {
-                self.stop(now + START_RETRY);
+                self.stop(now);
                 out.extend(self.health.problem(Finding { code: Code::TunDataPlane, text }, now));
             }
         }
     }
 
     /// An ESP packet that came to the control socket.
-    pub(super) fn deliver(&self, datagram: &[u8], remote: std::net::SocketAddr) {
+    pub(super) fn deliver(&self, datagram: &[u8], remote: SocketAddr) {
         if let State::Running(running) = &self.state {
             running.glue.plane().deliver(datagram, remote);
         }
@@ -293,6 +362,8 @@ impl Line {
             outside.ike = matches!(status.phase, Phase::Established | Phase::IkeOnly);
             outside.ike_heard = status.ike.and_then(|ike| ike.last_heard);
         }
+        let verdicts = self.trials.turn(sockets, now);
+        self.judge(verdicts, now, out);
         for reaction in self.health.poll(outside, now) {
             match reaction {
                 Reaction::Probe(sequence) => self.send_probe(sequence),
@@ -303,10 +374,10 @@ impl Line {
         }
     }
 
-    /// Ends the running part without a word to AWS; it starts again at `retry_at`.
-    pub(super) fn stop(&mut self, retry_at: Instant) {
-        self.health.idle();
-        self.state = State::Waiting { retry_at };
+    /// Ends the running part without a word to AWS; it starts again soon.
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.health.idle(now);
+        self.state = State::Waiting { retry_at: now + START_RETRY };
     }
 
     fn send_probe(&self, sequence: u16) {
@@ -344,7 +415,7 @@ impl Line {
                     self.health.carrying(now);
                     self.follow_mtu();
                 }
-                Effect::Idle => self.health.idle(),
+                Effect::Idle => self.health.idle(now),
                 Effect::PlaneFailed { error, .. } => {
                     running.reset_at = Some(now + PLANE_RETRY);
                     let finding = Finding { code: Code::TunDataPlane, text: error.to_string() };

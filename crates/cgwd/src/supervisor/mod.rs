@@ -16,6 +16,7 @@ mod routing;
 mod run;
 mod sockets;
 mod status;
+mod trial;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -23,13 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
-use ike::{Command, Input};
+use ike::Command;
 use model::Instant;
 use net::MonotonicClock;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Stage;
-use crate::catalog::Severity;
+use crate::catalog::{Code, Severity};
 use crate::events::{Subject, Timeline};
 use crate::translate::failure::Finding;
 use crate::tunnel::health::Reaction;
@@ -102,12 +103,7 @@ impl Supervisor {
         let Some(line) = index.and_then(|index| self.lines.get_mut(index)) else { return };
         match incoming {
             Incoming::Ike { local, remote, message } => {
-                line.input(
-                    Input::Datagram { local, remote, payload: &message },
-                    &self.sockets,
-                    now,
-                    &mut out,
-                );
+                line.datagram((local, remote), &message, &self.sockets, now, &mut out);
             }
             Incoming::Esp { remote, datagram, .. } => line.deliver(&datagram, remote),
             Incoming::Plane { event, .. } => line.plane_event(event, &self.sockets, now, &mut out),
@@ -154,7 +150,17 @@ impl Supervisor {
             match reaction {
                 Reaction::Event(finding, took) => {
                     let (connection, tunnel) = (line.connection.id.clone(), line.config.name.clone());
+                    match finding.code {
+                        Code::IkeNoProposal | Code::IkeNoAnswer => {
+                            line.ask_version(finding.code, &self.sockets, now);
+                        }
+                        _ => {}
+                    }
+                    let refused = finding.code == Code::IkeAuthFailed;
                     self.event(Some(&connection), Some(&tunnel), finding, took);
+                    if refused {
+                        self.try_keys(&connection, now);
+                    }
                 }
                 Reaction::StageChanged { from: Stage::Up, .. } if !line.health.said_goodbye() => {
                     line.dampener.record_loss(now);
@@ -165,6 +171,25 @@ impl Supervisor {
                 | Reaction::CheckLiveness
                 | Reaction::Reset => {}
             }
+        }
+    }
+
+    /// When all tunnels of a connection fail authentication, their keys may be swapped: tries each with another's.
+    fn try_keys(&mut self, connection: &str, now: Instant) {
+        let all: Vec<usize> = (0..self.lines.len())
+            .filter(|index| self.lines.get(*index).is_some_and(|line| line.connection.id == connection))
+            .collect();
+        let failing = |line: &Line| line.fails_with(&[Code::IkeAuthFailed, Code::IkeAuthPskSwapped]);
+        if !all.iter().all(|index| self.lines.get(*index).is_some_and(failing)) {
+            return;
+        }
+        for index in &all {
+            let other = all.iter().filter_map(|other| self.lines.get(*other)).find_map(|other| {
+                let differs = other.psk().expose() != self.lines.get(*index)?.psk().expose();
+                differs.then(|| (other.config.name.clone(), other.psk().clone()))
+            });
+            let (Some((name, psk)), Some(line)) = (other, self.lines.get_mut(*index)) else { continue };
+            line.try_key(name, psk, &self.sockets, now);
         }
     }
 

@@ -237,10 +237,12 @@ impl Routing {
             }
             decided.egress = egress;
             let mut refusals = outcome.refusals.clone();
-            for route in outcome.desired.routes().values() {
-                let policy = with_source(&policy, route, lines);
-                refusals.extend(all.insert(route.prefix, route.via.clone(), &policy).err());
+            let mut wanted = outcome.desired.clone();
+            for line in lines.iter().filter(|line| line.connection.id == connection.id) {
+                let (v4, v6) = line.inside_sources();
+                wanted.default_source(&line.config.interface, v4, v6);
             }
+            refusals.extend(all.merge(wanted));
             decided.outcome = outcome;
             for refusal in refusals {
                 let id = Some(connection.id.clone());
@@ -330,19 +332,6 @@ fn offer(
         Candidate::down(name, line.health.down_reason())
     };
     Some(routes::Tunnel { candidate, interface: line.config.interface.clone(), prefixes })
-}
-
-/// Local programs send from the LAN address where there is one, else from the inside address of the very tunnel.
-fn with_source(policy: &Policy, route: &Route, lines: &[Line]) -> Policy {
-    let mut policy = policy.clone();
-    let leads_here = |line: &&Line| route.via.iter().any(|hop| hop.interface == line.config.interface);
-    for inside in lines.iter().find(leads_here).into_iter().flat_map(|line| &line.config.inside) {
-        match inside.ours.addr() {
-            IpAddr::V4(address) => policy.source_v4 = policy.source_v4.or(Some(address)),
-            IpAddr::V6(address) => policy.source_v6 = policy.source_v6.or(Some(address)),
-        }
-    }
-    policy
 }
 
 fn arrival(samples: Option<&VecDeque<u64>>) -> Arrival {

@@ -61,7 +61,7 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
     let mut hangup = signal(SignalKind::hangup())?;
     let (inbox, mut arrivals) = mpsc::channel(INBOX_MAX);
     let (newest, follow) = watch::channel(0);
-    let mut supervisor = start(config, config_path, inbox, newest)?;
+    let mut supervisor = start(config, config_path, socket, inbox, newest)?;
     let (requests, mut asked) = mpsc::channel::<Request>(REQUESTS_MAX);
     let serving = server.serve(requests, follow);
     tokio::pin!(serving);
@@ -116,6 +116,7 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
 fn start(
     config: config::Config,
     config_path: &Path,
+    socket: &Path,
     inbox: mpsc::Sender<Incoming>,
     newest: watch::Sender<u64>,
 ) -> Result<Supervisor, StartError> {
@@ -129,7 +130,7 @@ fn start(
         inbox,
         dropped: Arc::default(),
         routing: Routing::open()?,
-        host: host::Changed::default(),
+        host: host::Changed::open(socket),
         timeline: timeline(),
         newest,
         next_tick: began + TICK,

@@ -54,7 +54,7 @@ fn tunnel(line: &Line, now: Instant) -> api::Tunnel {
         ike: negotiator.as_ref().and_then(|status| status.ike.as_ref()).map(|sa| ike(sa, now)),
         child: negotiator.as_ref().and_then(|status| status.child.as_ref()).map(|sa| child(sa, &stats, now)),
         probe: (sent > 0).then(|| api::Probe {
-            rtt_ms: line.health.probes().rtt().map(|rtt| rtt.as_secs_f64() * 1e3),
+            rtt_ms: line.health.probes().rtt().map(|rtt| (rtt.as_secs_f64() * 1e6).round() / 1e3),
             loss_ratio: line.health.probes().loss_ratio(),
             sent,
             received,

@@ -27,6 +27,9 @@ const RESET_AFTER: Duration = Duration::from_secs(8);
 /// An IKE answer counts as one from within the silence only when it is this much younger than its beginning.
 const HEARD_MARGIN: Duration = Duration::from_secs(1);
 
+/// A failure that stays the same is said again after this time.
+const SAY_AGAIN: Duration = Duration::from_secs(600);
+
 /// What went wrong last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -77,6 +80,10 @@ pub struct Health {
     child_since: Option<Instant>,
     esp_heard: Option<Instant>,
     last_error: Option<Problem>,
+    /// The failure that was said last, and when; forgotten when the tunnel comes up.
+    said: Option<Problem>,
+    /// What failures with this code really mean, as long as IKE is not established.
+    diagnosis: Option<(Code, Finding)>,
     liveness_asked: Option<Instant>,
     /// The probe's silence was explained to people already.
     explained: bool,
@@ -96,6 +103,8 @@ impl Health {
             child_since: None,
             esp_heard: None,
             last_error: None,
+            said: None,
+            diagnosis: None,
             liveness_asked: None,
             explained: false,
             goodbye: false,
@@ -157,6 +166,7 @@ impl Health {
             self.explained = false;
             self.goodbye = false;
             self.liveness_asked = None;
+            self.said = None;
         }
         if self.probing {
             self.tracker.start(now);
@@ -164,7 +174,10 @@ impl Health {
     }
 
     /// No child is left.
-    pub fn idle(&mut self) {
+    pub fn idle(&mut self, now: Instant) {
+        if self.stage() == Stage::Up {
+            self.last_good = Some(now);
+        }
         self.child_since = None;
         self.tracker.stop();
     }
@@ -186,19 +199,37 @@ impl Health {
 
     /// The negotiator reported something.
     pub fn noticed(&mut self, notice: &Notice, now: Instant) -> Vec<Reaction> {
-        if matches!(notice, Notice::PeerDeletedIke | Notice::PeerDeletedChild { .. }) {
-            self.goodbye = true;
+        match notice {
+            Notice::PeerDeletedIke | Notice::PeerDeletedChild { .. } => self.goodbye = true,
+            Notice::IkeEstablished { .. } => self.diagnosis = None,
+            _ => {}
         }
         let Some((finding, took)) = failure::event(notice) else { return Vec::new() };
-        vec![self.report(finding, took, now)]
+        match notice {
+            Notice::Failed(_) => self.problem(finding, now),
+            _ => vec![self.report(finding, took, now)],
+        }
     }
 
-    /// Something else went wrong.
-    pub fn problem(&mut self, finding: Finding, now: Instant) -> Vec<Reaction> {
-        // The same complaint once a second would bury the story.
-        let repeated = self.last_error.as_ref().is_some_and(|last| last.finding == finding);
-        let reaction = self.report(finding, None, now);
-        if repeated { Vec::new() } else { vec![reaction] }
+    /// Something went wrong. The same complaint every few seconds would bury the story, so it is said once.
+    pub fn problem(&mut self, mut finding: Finding, now: Instant) -> Vec<Reaction> {
+        if let Some((_, meaning)) = self.diagnosis.as_ref().filter(|(of, _)| *of == finding.code) {
+            finding = meaning.clone();
+        }
+        let repeated =
+            self.said.as_ref().is_some_and(|last| last.finding == finding && now - last.at < SAY_AGAIN);
+        let reaction = self.report(finding.clone(), None, now);
+        if repeated {
+            return Vec::new();
+        }
+        self.said = Some(Problem { finding, at: now });
+        vec![reaction]
+    }
+
+    /// It was found out what failures with the code `of` mean.
+    pub fn diagnosed(&mut self, of: Code, finding: Finding, now: Instant) -> Vec<Reaction> {
+        self.diagnosis = Some((of, finding.clone()));
+        self.problem(finding, now)
     }
 
     /// Does what is due, and takes over what others know.

@@ -53,7 +53,7 @@ impl World {
                     Reaction::CheckLiveness if self.ike_answers => self.heard = Some(now),
                     Reaction::Reset => {
                         self.ike_up = false;
-                        self.health.idle();
+                        self.health.idle(now);
                     }
                     _ => {}
                 }
@@ -153,9 +153,9 @@ fn a_goodbye_ends_the_tunnel_at_once_and_is_no_flap() {
     world.establish();
     world.run(5_000);
     world.seen.clear();
-    world.health.idle();
-    world.ike_up = false;
     let now = Instant::from_millis(world.now);
+    world.health.idle(now);
+    world.ike_up = false;
     let said = world.health.noticed(&Notice::PeerDeletedIke, now);
     world.seen.extend(said.into_iter().map(|reaction| (world.now, reaction)));
     world.run(1);
@@ -199,7 +199,34 @@ fn without_an_inside_address_a_child_is_all_that_can_be_known() {
     world.establish();
     world.run(20_000);
     assert_eq!(world.codes(), ["TUNNEL-UP"]);
-    world.health.idle();
+    world.health.idle(Instant::from_millis(world.now));
     world.run(1);
     assert_eq!(world.health.stage(), Stage::Ike);
+}
+
+#[test]
+fn the_same_failure_is_said_once_until_the_tunnel_was_up_in_between() {
+    let failed = Notice::Failed(Failure::AuthenticationFailed { by_peer: true });
+    let mut health = Health::new(None, Instant::ZERO);
+    assert_eq!(health.noticed(&failed, Instant::ZERO).len(), 1);
+    assert_eq!(health.noticed(&failed, Instant::from_secs(5)).len(), 0);
+    assert_eq!(health.last_error().map(|problem| problem.at), Some(Instant::from_secs(5)));
+    assert_eq!(health.noticed(&failed, Instant::from_secs(700)).len(), 1, "said again after a while");
+    health.carrying(Instant::from_secs(701));
+    assert_eq!(health.noticed(&failed, Instant::from_secs(702)).len(), 1);
+}
+
+#[test]
+fn a_diagnosis_replaces_the_failures_that_it_explains_and_no_others() {
+    let failed = Notice::Failed(Failure::AuthenticationFailed { by_peer: true });
+    let silent = Notice::Failed(Failure::NoAnswer { stage: ike::Stage::SaInit });
+    let swapped = || Finding { code: Code::IkeAuthPskSwapped, text: "swapped".to_owned() };
+    let mut health = Health::new(None, Instant::ZERO);
+    health.noticed(&failed, Instant::ZERO);
+    assert_eq!(health.diagnosed(Code::IkeAuthFailed, swapped(), Instant::from_secs(1)).len(), 1);
+    assert!(health.noticed(&failed, Instant::from_secs(5)).is_empty());
+    let last = |health: &Health| health.last_error().map(|problem| problem.finding.code);
+    assert_eq!(last(&health), Some(Code::IkeAuthPskSwapped));
+    health.noticed(&silent, Instant::from_secs(9));
+    assert_eq!(last(&health), Some(Code::IkeNoAnswer));
 }
