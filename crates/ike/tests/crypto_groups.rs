@@ -276,3 +276,21 @@ fn a_generator_stuck_at_one_value_still_ends() {
 fn everything_we_offer_can_be_run() {
     self_test(&mut SeededRng(3)).unwrap();
 }
+
+/// Prints the time of each group (`cargo test --release -p ike --test crypto_groups -- --nocapture time_of`).
+#[test]
+#[allow(clippy::disallowed_methods, reason = "a measurement reads the clock; the crate itself does not")]
+fn the_time_of_one_key_exchange_stays_bearable_in_every_group() {
+    for group in GROUPS {
+        let peer = KeyPair::generate(group, &mut SeededRng(1)).unwrap().public().to_vec();
+        let rounds = 3;
+        let start = std::time::Instant::now();
+        for seed in 0..rounds {
+            KeyPair::generate(group, &mut SeededRng(seed)).unwrap().agree(&peer).unwrap();
+        }
+        let each = start.elapsed().as_secs_f64() / rounds as f64;
+        println!("{group:<12} {:8.2} ms for generation and agreement", each * 1000.0);
+        // A peer gives up after seconds; debug builds on a busy machine are the slow case.
+        assert!(each < 3.0, "{group}: {each} s");
+    }
+}
