@@ -322,6 +322,20 @@ fn ipv6_inside_is_taken_from_the_api_and_from_xml() {
 }
 
 #[test]
+fn inside_addresses_that_the_xml_lacks_follow_from_the_cidr() {
+    let text = fixture("describe-bare.json").replace("tunnel_inside_address", "tunnel_address");
+    // An old answer has host bits there.
+    let text = text.replace("169.254.10.0/30", "169.254.10.1/30");
+    let imported =
+        import(&text, "x.json", &ImportOptions::default()).unwrap_or_else(|report| panic!("{report}"));
+    let config = parse(&imported.toml, "x").unwrap().config;
+    let inside: Vec<_> =
+        config.tunnels().map(|(_, t)| (t.inside[0].ours, t.inside[0].aws.to_string())).collect();
+    let expected = [("169.254.10.2/30", "169.254.10.1"), ("169.254.20.2/30", "169.254.20.1")];
+    assert_eq!(inside, expected.map(|(ours, aws)| (net(ours), aws.to_owned())));
+}
+
+#[test]
 fn raw_esp_is_taken_on_request_but_not_against_acceleration() {
     let options = ImportOptions { raw_esp: true, ..ImportOptions::default() };
     let (config, notes) = load_with("describe-bare.json", &options);

@@ -29,9 +29,18 @@ enum Section {
 
 /// Whether the text looks like this format.
 pub(super) fn recognise(lower: &str) -> bool {
-    let labelled = lower.contains("pre-shared key") || lower.contains("internet key exchange");
-    lower.contains("ipsec tunnel #") && labelled && !lower.contains("\nconn ")
+    // Other vendors' downloads have the headings too, but as comments above commands.
+    let labelled = |line: &str| {
+        split(line.trim().trim_start_matches(BULLETS)).is_some_and(|(label, _)| {
+            is_aws(&label)
+                || matches!(label.as_str(), "pre-shared key" | "preshared key" | "customer gateway")
+        })
+    };
+    lower.contains("ipsec tunnel #") && lower.lines().any(labelled)
 }
+
+/// What stands in front of a line of a list, or of a commented line.
+const BULLETS: [char; 10] = ['-', '–', '—', '•', '*', '!', '#', ' ', '\t', '\u{a0}'];
 
 /// Reads the text. Most often one connection; two texts pasted after each other are two.
 pub(super) fn documents(source: &Source, cx: &mut Context<'_>) -> Vec<Draft> {
@@ -56,7 +65,7 @@ struct Reader<'s> {
 impl Reader<'_> {
     fn line(&mut self, start: usize, line: &str, cx: &mut Context<'_>) {
         let text = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        let text = text.trim_start_matches(['-', '–', '—', '•', '*', '!', '#', ' ', '\t', '\u{a0}']);
+        let text = text.trim_start_matches(BULLETS);
         if text.is_empty() || text.starts_with('=') {
             return;
         }

@@ -239,7 +239,8 @@ impl<'t> Reader<'t> {
             let span = self.span(raw);
             tunnel.key = Some(At { value: Zeroizing::new(value), span });
         }
-        self.inside_ipv6(&options, tunnel);
+        self.inside_from_cidr(&options, "tunnelinsidecidr", tunnel);
+        self.inside_from_cidr(&options, "tunnelinsideipv6cidr", tunnel);
         let number = |key: &str| options.get(key).and_then(|raw| raw.get().parse::<u64>().ok());
         let dpd_from_xml = tunnel.options.dpd_timeout;
         tunnel.options = Options {
@@ -253,15 +254,19 @@ impl<'t> Reader<'t> {
         };
     }
 
-    /// AWS has the first usable address of the /126, we have the second.
-    fn inside_ipv6(&self, options: &Object<'t>, tunnel: &mut DraftTunnel) {
-        let Some(raw) = options.get("tunnelinsideipv6cidr") else { return };
-        let Some(IpNet::V6(net)) = text(raw).and_then(|net| net.parse().ok()) else { return };
-        if tunnel.inside.iter().any(|at| at.value.addr().is_ipv6()) {
+    /// What the XML leaves out: AWS has the first usable address of the link, we have the second. The CIDR of an
+    /// old answer may have host bits.
+    fn inside_from_cidr(&self, options: &Object<'t>, key: &str, tunnel: &mut DraftTunnel) {
+        let Some(raw) = options.get(key) else { return };
+        let Some(net) = text(raw).and_then(|net| net.parse::<IpNet>().ok()) else { return };
+        if tunnel.inside.iter().any(|at| at.value.addr().is_ipv4() == net.addr().is_ipv4()) {
             return;
         }
-        let base = u128::from(net.network());
-        if let Ok(ours) = IpNet::new(IpAddr::V6((base | 2).into()), net.prefix_len()) {
+        let ours = match net.network() {
+            IpAddr::V4(base) => IpAddr::V4((u32::from(base) | 2).into()),
+            IpAddr::V6(base) => IpAddr::V6((u128::from(base) | 2).into()),
+        };
+        if let Ok(ours) = IpNet::new(ours, net.prefix_len()) {
             tunnel.inside.push(At { value: ours, span: self.span(raw) });
         }
     }

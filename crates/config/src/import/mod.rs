@@ -153,7 +153,7 @@ fn unrecognised(trimmed: &str, lower: &str) -> Diagnostic {
         ("this is the answer of AWS as a table or YAML", "add `--output json` to the aws command")
     } else if lower.contains("<sensitive>") {
         ("Terraform left the value out as sensitive", "use `terraform output -raw NAME`")
-    } else if lower.contains("crypto ") || lower.contains("set security ") || lower.contains("tunnel-group") {
+    } else if lower.contains("ipsec tunnel #") || lower.contains("amazon web services") {
         ("this is AWS's download for another vendor's device", generic)
     } else if lower.contains("<html") || lower.contains("<!doctype html") {
         ("this is a web page", generic)

@@ -10,7 +10,7 @@ use crate::{Diagnostic, Inside, Peer};
 
 /// Third octet of the links that AWS keeps for itself: 169.254.0.0/30 to 169.254.5.0/30.
 const LAST_RESERVED: u8 = 5;
-/// AWS keeps this one too: it holds the Amazon Time Sync and DNS neighbours of the metadata service.
+/// AWS keeps this one too: it holds the addresses of its resolver (.253) and its metadata service (.254).
 const RESERVED: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 252);
 
 /// Whether AWS hands out no such link (`net` is its network address).
