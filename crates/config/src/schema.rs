@@ -217,7 +217,7 @@ pub static TUNNEL: Table = Table {
         key(
             "bind",
             "address",
-            "by the route to `outside`",
+            "`customer_gateway` when this machine has it, else by the route to `outside`",
             "\"10.0.0.5\"",
             "Local address to send from, on a machine that has several.",
         ),
