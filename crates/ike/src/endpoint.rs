@@ -214,8 +214,9 @@ impl Endpoint {
         let mut user = None;
         for sa in self.sas.values_mut() {
             if let Sa::Established(sa) = sa
-                && let Some(child) = sa.children.iter().find(|child| child.spi_in == spi_in)
+                && let Some(child) = sa.children.iter_mut().find(|child| child.spi_in == spi_in)
             {
+                child.confirmed = true;
                 user = Some(child.id).filter(|_| child.is_live() && sa.standing == Standing::Home);
                 sa.heard_esp(&self.ctx);
             }

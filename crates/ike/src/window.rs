@@ -11,6 +11,9 @@ use crate::config::Retransmit;
 /// Message IDs never wrap (RFC 7296 §2.2); an IKE SA that gets this far is rekeyed.
 pub(crate) const MESSAGE_ID_REKEY: u32 = 0x8000_0000;
 
+/// A peer that is heard but does not answer gets this many times the usual repetitions.
+const ALIVE_FACTOR: u32 = 3;
+
 /// Our requests.
 #[derive(Debug)]
 pub(crate) struct RequestWindow<T> {
@@ -28,6 +31,8 @@ pub(crate) struct Outstanding<T> {
     /// What it is about.
     pub(crate) task: T,
     repeated: u32,
+    /// The last transmission.
+    at: Instant,
     due: Instant,
 }
 
@@ -62,7 +67,8 @@ impl<T> RequestWindow<T> {
     pub(crate) fn sent(&mut self, now: Instant, schedule: &Retransmit, datagram: Vec<u8>, task: T) {
         let id = self.next;
         self.next = self.next.saturating_add(1);
-        self.outstanding = Some(Outstanding { id, datagram, task, repeated: 0, due: now + schedule.wait(0) });
+        self.outstanding =
+            Some(Outstanding { id, datagram, task, repeated: 0, at: now, due: now + schedule.wait(0) });
     }
 
     /// Whether `id` is the answer we wait for.
@@ -90,16 +96,20 @@ impl<T> RequestWindow<T> {
         self.outstanding.as_ref().map(|outstanding| outstanding.due)
     }
 
-    /// Lets time pass.
-    pub(crate) fn tick(&mut self, now: Instant, schedule: &Retransmit) -> Tick {
+    /// Lets time pass. A peer that was `heard` since the last transmission is not dead: its answer was lost, and
+    /// it gets more repetitions, though not without end.
+    pub(crate) fn tick(&mut self, now: Instant, schedule: &Retransmit, heard: Option<Instant>) -> Tick {
         let Some(outstanding) = &mut self.outstanding else { return Tick::Wait };
         if now < outstanding.due {
             return Tick::Wait;
         }
-        if outstanding.repeated >= schedule.tries {
+        let alive = heard.is_some_and(|heard| heard > outstanding.at);
+        let tries = if alive { schedule.tries.saturating_mul(ALIVE_FACTOR) } else { schedule.tries };
+        if outstanding.repeated >= tries {
             return Tick::Exhausted;
         }
         outstanding.repeated += 1;
+        outstanding.at = now;
         outstanding.due = now + schedule.wait(outstanding.repeated);
         Tick::Repeat { n: outstanding.repeated, datagram: outstanding.datagram.clone() }
     }
@@ -186,7 +196,7 @@ mod tests {
         let mut repeats = 0;
         loop {
             let due = window.due().unwrap();
-            match window.tick(due, &schedule) {
+            match window.tick(due, &schedule, None) {
                 Tick::Repeat { n, datagram } => {
                     repeats += 1;
                     assert_eq!((n, datagram), (repeats, vec![1, 2, 3]));
@@ -201,6 +211,23 @@ mod tests {
         assert_eq!(repeats, schedule.tries);
         assert_eq!(window.take(), Some("task"));
         assert_eq!(window.free(), Some(8));
+    }
+
+    #[test]
+    fn a_peer_that_is_heard_gets_more_repetitions_but_not_without_end() {
+        let schedule = Retransmit::default();
+        let mut window = RequestWindow::new(0);
+        window.sent(Instant::ZERO, &schedule, vec![1], ());
+        let mut repeats = 0;
+        loop {
+            let due = window.due().unwrap();
+            match window.tick(due, &schedule, Some(due)) {
+                Tick::Repeat { .. } => repeats += 1,
+                Tick::Exhausted => break,
+                Tick::Wait => panic!("due but waiting"),
+            }
+        }
+        assert_eq!(repeats, schedule.tries * ALIVE_FACTOR);
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Authenticating {
         {
             return Some(failure.clone());
         }
-        match self.window.tick(ctx.now, &ctx.config.retransmit) {
+        match self.window.tick(ctx.now, &ctx.config.retransmit, None) {
             Tick::Wait => None,
             Tick::Repeat { n, datagram } => {
                 ctx.repeat(Stage::Auth, n, &self.agreed.path, datagram);

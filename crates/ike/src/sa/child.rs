@@ -31,6 +31,9 @@ pub(crate) struct Child {
     pub(crate) expires: Instant,
     pub(crate) rekeys: u64,
     pub(crate) standing: ChildStanding,
+    /// The peer is known to hold it: it got our answer. Until then it cannot be rekeyed, for the peer would not
+    /// find it (RFC 7296 §2.25.1) and both would drop what they have.
+    pub(crate) confirmed: bool,
 }
 
 /// Where a child stands; see `docs/ike-states.md`.
@@ -225,8 +228,10 @@ impl Established {
             expires,
             rekeys,
             standing: ChildStanding::Live,
+            confirmed: by_us,
         });
         self.child_failures = 0;
+        self.child_wanted = false;
         if activate {
             ctx.active = Some(id);
         }

@@ -234,6 +234,7 @@ impl Established {
                 if let Some(old) = exchange.rekeys {
                     self.retire(ctx, old);
                     self.child_at = ctx.now;
+                    self.child_wanted = true;
                 }
             }
             _ => {
@@ -312,10 +313,15 @@ impl Established {
     fn find_rekeyed(&self, rekey: &Notify) -> Result<ChildId, NotifyType> {
         // CVE-2023-38710: any protocol and any SPI size must do no harm.
         let spi = <[u8; 4]>::try_from(rekey.spi.as_slice()).ok().map(u32::from_be_bytes).and_then(Spi::new);
+        // What we do not know may be what the answer to our own request will tell us of.
+        let unknown = match self.requests.outstanding() {
+            Some(Request::CreateChild(_)) => NotifyType::TEMPORARY_FAILURE,
+            _ => NotifyType::CHILD_SA_NOT_FOUND,
+        };
         let child = spi
             .filter(|_| rekey.protocol == ProtocolId::ESP)
             .and_then(|spi| self.children.iter().find(|child| child.spi_out == spi))
-            .ok_or(NotifyType::CHILD_SA_NOT_FOUND)?;
+            .ok_or(unknown)?;
         match child.standing {
             ChildStanding::Live => Ok(child.id),
             ChildStanding::Gone { .. } => Err(NotifyType::CHILD_SA_NOT_FOUND),

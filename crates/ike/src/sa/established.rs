@@ -55,6 +55,8 @@ pub(crate) struct Established {
     /// A missing child is not created before this.
     pub(crate) child_at: Instant,
     pub(crate) child_failures: u32,
+    /// The peer told that it lost the child: we create the next one even if we otherwise wait.
+    pub(crate) child_wanted: bool,
     pub(crate) contact: Option<Contact>,
 }
 
@@ -203,6 +205,7 @@ impl Established {
             hint_at: Instant::ZERO,
             child_at: ctx.now,
             child_failures: 0,
+            child_wanted: false,
             contact: birth.contact,
         }
     }
@@ -274,6 +277,10 @@ impl Established {
         events: &mut Vec<Event>,
     ) {
         self.heard(ctx, asked.local, asked.remote);
+        // With a window of one, a new request shows that our last answer arrived (RFC 7296 §2.3).
+        for child in &mut self.children {
+            child.confirmed = true;
+        }
         let Some(verified) = verified else {
             return self.answer_invalid(ctx, asked, events);
         };

@@ -235,7 +235,7 @@ impl Initiator {
         {
             return Some(failure.clone());
         }
-        match self.window.tick(ctx.now, &ctx.config.retransmit) {
+        match self.window.tick(ctx.now, &ctx.config.retransmit, None) {
             Tick::Wait => None,
             Tick::Repeat { n, datagram } => {
                 ctx.repeat(Stage::SaInit, n, &self.path, datagram);

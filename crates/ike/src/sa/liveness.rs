@@ -5,7 +5,7 @@
 
 use model::Instant;
 
-use super::child::ChildStanding;
+use super::child::{Child, ChildStanding};
 use super::established::{Established, Request, Standing};
 use super::{Ctx, Ending, Event};
 use crate::config::Startup;
@@ -16,7 +16,7 @@ use crate::window::{MESSAGE_ID_REKEY, Tick};
 impl Established {
     /// Lets time pass.
     pub(crate) fn tick(&mut self, ctx: &mut Ctx, events: &mut Vec<Event>) {
-        match self.requests.tick(ctx.now, &ctx.config.retransmit) {
+        match self.requests.tick(ctx.now, &ctx.config.retransmit, Some(self.last_heard)) {
             Tick::Wait => {}
             Tick::Repeat { n, datagram } => {
                 let stage = self.requests.outstanding().map_or(crate::Stage::Informational, Request::stage);
@@ -128,8 +128,8 @@ impl Established {
         if self.rekey_at <= ctx.now {
             return self.start_ike_rekey(ctx);
         }
-        let due = self.children.iter().find(|child| child.is_live() && child.rekey_at <= ctx.now);
-        if let Some(id) = due.map(|child| child.id) {
+        let due = |child: &&Child| child.is_live() && child.confirmed && child.rekey_at <= ctx.now;
+        if let Some(id) = self.children.iter().find(due).map(|child| child.id) {
             return self.start_child(ctx, Some(id));
         }
         if self.wants_child(ctx).is_some_and(|at| at <= ctx.now) {
@@ -143,7 +143,7 @@ impl Established {
 
     /// When a missing child is to be created. The waiting side leaves that to the peer.
     fn wants_child(&self, ctx: &Ctx) -> Option<Instant> {
-        let ours = ctx.config.startup == Startup::Initiate;
+        let ours = ctx.config.startup == Startup::Initiate || self.child_wanted;
         (ours && !self.has_usable_child()).then_some(self.child_at)
     }
 
@@ -165,7 +165,7 @@ impl Established {
                 ChildStanding::Replaced { until } => due.push((until.min(child.expires), Timer::Linger)),
                 ChildStanding::Live => {
                     due.push((child.expires, Timer::Expire));
-                    due.extend(home.then_some((child.rekey_at, Timer::Rekey)));
+                    due.extend((home && child.confirmed).then_some((child.rekey_at, Timer::Rekey)));
                 }
                 ChildStanding::Doomed | ChildStanding::Deleting => {}
             }

@@ -257,6 +257,7 @@ impl Established {
         new.close = self.close;
         new.child_at = self.child_at;
         new.child_failures = self.child_failures;
+        new.child_wanted = self.child_wanted;
         Some(new)
     }
 }

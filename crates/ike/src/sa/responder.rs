@@ -288,7 +288,9 @@ fn first_child(ctx: &mut Ctx, sa: &mut Established, parts: &Parts, ni: &[u8], nr
             let payloads = child::answer(&terms, spi_in);
             let new =
                 NewChild { spi_in, terms, keys, by_us: false, activate: true, replaces: None, rekeys: 0 };
-            sa.install(ctx, new);
+            let id = sa.install(ctx, new);
+            // Without our answer the peer has no IKE SA either: there is nothing to wait for.
+            sa.child_mut(id).into_iter().for_each(|child| child.confirmed = true);
             payloads.to_vec()
         }
         Err(failure) => {

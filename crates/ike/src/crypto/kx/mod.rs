@@ -2,8 +2,8 @@
 //!
 //! Groups 1 and 22-24 are left out on purpose: RFC 8247 §2.4 says MUST NOT for 1 and 22, SHOULD NOT for 23
 //! and 24 (small subgroups; RFC 6989 §2.2 would ask for a costly check). AWS offers them next to better ones,
-//! so no connection needs them. Group 2 is kept because it is what AWS's downloads print, group 5 because AWS
-//! offers it for perfect forward secrecy.
+//! so no connection needs them. Groups 2 and 5 are SHOULD NOT as well; they stay, last in the list, because 2 is
+//! what AWS's downloads print and 5 is what AWS may be set to for perfect forward secrecy.
 
 mod curve25519;
 mod ecp;
@@ -126,7 +126,8 @@ impl KeyPair {
     /// to the modulus (RFC 7296 §2.14), for ECP the x coordinate (RFC 5903 §7).
     ///
     /// # Errors
-    /// When the value has the wrong length or may not be used; nothing is computed with it then.
+    /// When the value has the wrong length or may not be used. The pair stays good: an unauthenticated answer
+    /// must not cost an attempt its key, and another answer may follow (RFC 7296 §2.4).
     pub fn agree(&self, peer: &[u8]) -> Result<Secret, BadPublicValue> {
         match &self.private {
             Private::Modp(key) => key.agree(peer),
