@@ -45,7 +45,6 @@ pub struct Protection {
 /// A message whose integrity check succeeded; made only by [`Protection::open`] and
 /// [`Verified::from_fragments`].
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Verified {
     /// The header, covered by the check.
     pub header: Header,
@@ -54,11 +53,15 @@ pub struct Verified {
     /// Payloads that stood in the clear before it: covered by the check, but never secret. Nothing is expected
     /// here; look at it for unknown critical payloads only.
     pub outer: Vec<Payload>,
+    _checked: Checked,
 }
+
+/// Only this module can make one, so only this module can make a [`Verified`].
+#[derive(Debug)]
+struct Checked;
 
 /// A fragment whose integrity check succeeded (RFC 7383 §2.5).
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct VerifiedFragment {
     /// The header, covered by the check.
     pub header: Header,
@@ -180,7 +183,7 @@ impl Protection {
         let header = sealed.header;
         let payloads =
             parse_payloads(sealed.first, &content).map_err(|error| OpenError::Inner { header, error })?;
-        Ok(Verified { header, payloads, outer: sealed.outer })
+        Ok(Verified { header, payloads, outer: sealed.outer, _checked: Checked })
     }
 
     /// Checks and opens a datagram with an SKF payload.
@@ -240,7 +243,7 @@ impl Verified {
         }
         let (header, first, outer) = head.ok_or(OpenError::FragmentSet)?;
         let payloads = parse_payloads(first, &content).map_err(|error| OpenError::Inner { header, error })?;
-        Ok(Self { header, payloads, outer })
+        Ok(Self { header, payloads, outer, _checked: Checked })
     }
 }
 
