@@ -81,7 +81,7 @@ pub struct Health {
     esp_heard: Option<Instant>,
     last_error: Option<Problem>,
     /// The failure that was said last, and when; forgotten when the tunnel comes up.
-    said: Option<Problem>,
+    said: Option<(Code, Instant)>,
     /// What failures with this code really mean, as long as IKE is not established.
     diagnosis: Option<(Code, Finding)>,
     liveness_asked: Option<Instant>,
@@ -207,6 +207,10 @@ impl Health {
         let Some((finding, took)) = failure::event(notice) else { return Vec::new() };
         match notice {
             Notice::Failed(_) => self.problem(finding, now),
+            // Phase 1 comes up again and again while phase 2 is refused; that is no news.
+            Notice::IkeEstablished { .. } if self.said.is_some_and(|(code, _)| is_phase_2(code)) => {
+                Vec::new()
+            }
             _ => vec![self.report(finding, took, now)],
         }
     }
@@ -216,20 +220,20 @@ impl Health {
         if let Some((_, meaning)) = self.diagnosis.as_ref().filter(|(of, _)| *of == finding.code) {
             finding = meaning.clone();
         }
-        let repeated =
-            self.said.as_ref().is_some_and(|last| last.finding == finding && now - last.at < SAY_AGAIN);
-        let reaction = self.report(finding.clone(), None, now);
-        if repeated {
+        let code = finding.code;
+        let reaction = self.report(finding, None, now);
+        if self.said.is_some_and(|(said, at)| said == code && now - at < SAY_AGAIN) {
             return Vec::new();
         }
-        self.said = Some(Problem { finding, at: now });
+        self.said = Some((code, now));
         vec![reaction]
     }
 
     /// It was found out what failures with the code `of` mean.
     pub fn diagnosed(&mut self, of: Code, finding: Finding, now: Instant) -> Vec<Reaction> {
         self.diagnosis = Some((of, finding.clone()));
-        self.problem(finding, now)
+        self.said = Some((finding.code, now));
+        vec![self.report(finding, None, now)]
     }
 
     /// Does what is due, and takes over what others know.
@@ -344,6 +348,10 @@ fn up_or_down(from: Stage, to: Stage, lasted: Duration) -> Option<Reaction> {
         _ => return None,
     };
     Some(Reaction::Event(Finding { code, text }, Some(lasted)))
+}
+
+fn is_phase_2(code: Code) -> bool {
+    matches!(code, Code::IpsecNoProposal | Code::IpsecTsUnacceptable | Code::IpsecFailed)
 }
 
 fn before(now: Instant, age: Duration) -> Instant {
