@@ -23,9 +23,11 @@ pub(crate) enum Reason {
     Tun,
     /// Next header 59: counted, not reported as a drop (RFC 4303 §2.6).
     Dummy,
+    /// Multicast that must not leave its link: counted, not reported as a drop (RFC 4291 §2.7, RFC 5771 §4).
+    LinkScope,
 }
 
-const REASONS: usize = Reason::Dummy as usize + 1;
+const REASONS: usize = Reason::LinkScope as usize + 1;
 
 impl From<DropReason> for Reason {
     fn from(reason: DropReason) -> Self {
@@ -115,9 +117,36 @@ impl Cells {
     }
 
     pub(crate) fn drops(&self) -> Drops {
-        let [auth, replay, no_sa, malformed, mtu, queue, selector, ecn, exhausted, send, tun, dummy] =
-            load(&self.drops);
-        Drops { auth, replay, no_sa, malformed, mtu, queue, selector, ecn, exhausted, send, tun, dummy }
+        let [
+            auth,
+            replay,
+            no_sa,
+            malformed,
+            mtu,
+            queue,
+            selector,
+            ecn,
+            exhausted,
+            send,
+            tun,
+            dummy,
+            link_scope,
+        ] = load(&self.drops);
+        Drops {
+            auth,
+            replay,
+            no_sa,
+            malformed,
+            mtu,
+            queue,
+            selector,
+            ecn,
+            exhausted,
+            send,
+            tun,
+            dummy,
+            link_scope,
+        }
     }
 
     pub(crate) fn calls(&self) -> Calls {
@@ -167,7 +196,7 @@ mod tests {
         for reason in DropReason::ALL {
             tally.drop(reason);
         }
-        for reason in [Reason::Send, Reason::Tun] {
+        for reason in [Reason::Send, Reason::Tun, Reason::LinkScope] {
             tally.drop(reason);
         }
         cells.publish(&tally);
@@ -176,7 +205,7 @@ mod tests {
         assert_eq!(drops.malformed, 6);
         assert_eq!((drops.auth, drops.replay, drops.no_sa, drops.mtu, drops.queue), (2, 2, 2, 2, 2));
         assert_eq!((drops.selector, drops.ecn, drops.exhausted, drops.send, drops.tun), (2, 2, 2, 2, 2));
-        assert_eq!(drops.dummy, 2);
+        assert_eq!((drops.dummy, drops.link_scope), (2, 2));
         assert_eq!(drops.total(), 26);
     }
 }

@@ -13,6 +13,8 @@ use crate::{OffloadState, OffloadStates};
 
 /// Packets that one message can add: a train of the kernel has no more.
 const MAX_TRAIN: usize = 128;
+/// Octets opened before they are written: enough for whole super-packets, and still in the cache.
+const MAX_PENDING: usize = 128 << 10;
 /// Parts of one write: the device's header, the packet's headers, the payloads.
 const MAX_PARTS: usize = 2 + MAX_SEGMENTS as usize;
 
@@ -55,6 +57,8 @@ pub(crate) struct Delivery {
     merger: Merger,
     merge: bool,
     opened: Vec<Opened>,
+    /// Octets in `opened`.
+    pending: usize,
     sorted: bool,
 }
 
@@ -67,18 +71,19 @@ impl Delivery {
         };
         let merge = options.tcp || options.udp;
         let opened = Vec::with_capacity(MAX_PACKETS);
-        Self { tun, merger: Merger::new(options), merge, opened, sorted: true }
+        Self { tun, merger: Merger::new(options), merge, opened, pending: 0, sorted: true }
     }
 
     /// Adds one opened packet of the SA at position `order`.
     pub(crate) fn add(&mut self, place: Place, order: usize, sequence: u64) {
         self.sorted &= self.opened.last().is_none_or(|last| (last.order, last.sequence) < (order, sequence));
+        self.pending += place.end - place.start;
         self.opened.push(Opened { place, order, sequence });
     }
 
-    /// Whether the next message might not find room.
-    pub(crate) const fn is_nearly_full(&self) -> bool {
-        self.opened.len() + MAX_TRAIN > MAX_PACKETS
+    /// Whether it is time to write: the next message might not find room, or enough is pending for super-packets.
+    pub(crate) const fn is_due(&self) -> bool {
+        self.opened.len() + MAX_TRAIN > MAX_PACKETS || self.pending >= MAX_PENDING
     }
 
     /// Writes everything; `bytes` finds a message by its number.
@@ -107,6 +112,7 @@ impl Delivery {
             }
         }
         self.opened.clear();
+        self.pending = 0;
     }
 
     fn write_merged<'b>(

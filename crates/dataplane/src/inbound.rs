@@ -26,8 +26,9 @@ use crate::deliver::{Delivery, Place};
 use crate::probe;
 use crate::shared::Shared;
 
-/// Messages of one receive; with `UDP_GRO` each may hold 64 KiB.
-const BATCH: usize = 8;
+/// Messages of one receive. Each has room for a train of `UDP_GRO`; a peer that sends zero checksums (RFC 3948 §2.1
+/// lets it) gets no trains, and then the number of messages limits how many packets can be merged.
+const BATCH: usize = 32;
 const SLOT_LEN: usize = 65_536;
 /// Receives before the commands and the other socket get their turn.
 const MAX_RECEIVES: usize = 8;
@@ -99,11 +100,14 @@ struct Path {
     sas: Vec<Inbound>,
     delivery: Delivery,
     tally: Tally,
+    /// Our address of the UDP socket.
+    local: SocketAddr,
 }
 
 impl InboundWorker {
     pub(crate) fn new(shared: Arc<Shared>, commands: Arc<Commands>, delivery: Delivery) -> Self {
-        let path = Path { sas: Vec::new(), delivery, tally: Tally::default() };
+        let local = shared.config.local;
+        let path = Path { sas: Vec::new(), delivery, tally: Tally::default(), local };
         Self { shared, commands, udp: None, raw: None, batch: ReceiveBatch::new(BATCH, SLOT_LEN), path }
     }
 
@@ -149,6 +153,7 @@ impl InboundWorker {
                 }
                 Command::Retire(id) => self.path.retire(id),
                 Command::Udp(socket, done) => {
+                    self.path.local = socket.local();
                     self.udp = Some(socket);
                     let _ = done.try_send(());
                 }
@@ -181,7 +186,7 @@ impl InboundWorker {
                     self.path.datagram(shared, datagram, from, place(index, offset));
                     offset += len;
                 }
-                if self.path.delivery.is_nearly_full() {
+                if self.path.delivery.is_due() {
                     self.path.deliver(shared, |message| self.batch.bytes(message));
                 }
             }
@@ -242,7 +247,7 @@ impl Path {
             NatTraversal::Esp(_) => self.esp(shared, datagram, tos, place),
             NatTraversal::Ike(message) => {
                 let remote = remote.unwrap_or(shared.config.remote);
-                shared.emit(Event::Ike { local: shared.config.local, remote, datagram: message.to_vec() });
+                shared.emit(Event::Ike { local: self.local, remote, datagram: message.to_vec() });
             }
             NatTraversal::Keepalive => {}
             NatTraversal::Malformed => self.tally.drop(Reason::Malformed),

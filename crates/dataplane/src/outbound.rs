@@ -119,10 +119,17 @@ impl OutboundWorker {
             self.read_errors = 0;
             self.path.tally.calls.tun_reads += 1;
             let read = self.read.get(..len).unwrap_or_default();
-            match (guard.as_deref(), split_header(&self.tun, read)) {
-                (Some(out), Some((vnet, packet))) => self.path.packet(shared, out, &self.tun, (vnet, packet)),
-                (None, _) => self.path.tally.drop(Reason::NoSa),
-                (_, None) => self.path.tally.drop(Reason::Malformed),
+            let Some((vnet, packet)) = split_header(&self.tun, read) else {
+                self.path.tally.drop(Reason::Malformed);
+                continue;
+            };
+            if is_link_scope(packet) {
+                self.path.tally.drop(Reason::LinkScope);
+                continue;
+            }
+            match guard.as_deref() {
+                Some(out) => self.path.packet(shared, out, &self.tun, (vnet, packet)),
+                None => self.path.tally.drop(Reason::NoSa),
             }
         }
         if let Some(out) = guard.as_deref() {
@@ -143,6 +150,15 @@ fn split_header<'r>(tun: &Tun, read: &'r [u8]) -> Option<(VnetHeader, &'r [u8])>
     }
     let vnet = net::tun::VnetHeader::parse(read)?;
     Some((offload::from_device(&vnet), read.get(VNET_HEADER_LEN..)?))
+}
+
+/// Multicast to the neighbours on a link: 224.0.0.0/24 and ff02::/16.
+fn is_link_scope(packet: &[u8]) -> bool {
+    match packet.first().map(|octet| octet >> 4) {
+        Some(4) => packet.get(16..19) == Some(&[224, 0, 0]),
+        Some(6) => matches!(packet.get(24..26), Some([0xff, scope]) if scope & 0x0f == 2),
+        _ => false,
+    }
 }
 
 impl Path {
@@ -231,5 +247,32 @@ impl Path {
                 self.tally.drop(Reason::Tun);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_multicast_of_link_scope_stays_behind() {
+        let v4 = |last: [u8; 4]| {
+            let mut packet = [0x45; 20];
+            packet[16..].copy_from_slice(&last);
+            is_link_scope(&packet)
+        };
+        assert!(v4([224, 0, 0, 22]));
+        assert!(!v4([224, 0, 1, 1]));
+        assert!(!v4([10, 0, 0, 1]));
+        let v6 = |a: u8, b: u8| {
+            let mut packet = [0x60; 40];
+            (packet[24], packet[25]) = (a, b);
+            is_link_scope(&packet)
+        };
+        assert!(v6(0xff, 0x02));
+        assert!(v6(0xff, 0x12));
+        assert!(!v6(0xff, 0x05));
+        assert!(!v6(0xfe, 0x02));
+        assert!(!is_link_scope(&[]));
     }
 }

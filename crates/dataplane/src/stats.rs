@@ -43,10 +43,12 @@ pub struct Drops {
     pub tun: u64,
     /// Dummy packets (next header 59) of a peer that hides its traffic's shape; normal operation, not a loss.
     pub dummy: u64,
+    /// Multicast of link scope that the kernel sends on every interface (MLD, for one); it never leaves its link.
+    pub link_scope: u64,
 }
 
 impl Drops {
-    /// All of them but the dummies.
+    /// All of them but the dummies and the multicast of link scope, which are no losses.
     pub const fn total(&self) -> u64 {
         self.auth
             + self.replay

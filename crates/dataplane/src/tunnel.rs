@@ -76,12 +76,20 @@ impl Tunnel {
         let delivery = Delivery::new(inbound_tun, &states);
         let inbound = InboundWorker::new(Arc::clone(&shared), Arc::clone(&commands), delivery);
         let mut tunnel = Self { shared, commands, control: Mutex::default(), index, workers: Vec::new() };
-        let spawn = |kind: &str, body: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new().name(format!("{name}-{kind}")).spawn(body).map_err(thread_error)
-        };
-        tunnel.workers.push(spawn("out", Box::new(move || outbound.run()))?);
-        tunnel.workers.push(spawn("in", Box::new(move || inbound.run()))?);
+        tunnel.spawn("out", move || outbound.run()).map_err(thread_error)?;
+        tunnel.spawn("in", move || inbound.run()).map_err(thread_error)?;
         Ok(tunnel)
+    }
+
+    fn spawn(&mut self, kind: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let name = format!("{}-{kind}", self.shared.config.name).replace('\0', "");
+        let mourner = Mourner(Arc::clone(&self.shared));
+        let worker = std::thread::Builder::new().name(name).spawn(move || {
+            let _mourner = mourner;
+            body();
+        })?;
+        self.workers.push(worker);
+        Ok(())
     }
 
     /// Installs both directions of a child SA. When it returns, inbound packets decrypt.
@@ -356,6 +364,18 @@ impl Tunnel {
     }
 }
 
+/// Lives on a worker's stack: should the worker panic, the supervisor hears of it instead of waiting for ever.
+struct Mourner(Arc<Shared>);
+
+impl Drop for Mourner {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let text = format!("a data-plane worker of {} panicked; this is a bug", self.0.config.name);
+            self.0.emit(Event::Failed { text });
+        }
+    }
+}
+
 impl Drop for Tunnel {
     fn drop(&mut self) {
         self.shared.stop.store(true, Relaxed);
@@ -386,7 +406,6 @@ fn set_up_interface(config: &TunnelConfig) -> Result<u32, Error> {
     Ok(index)
 }
 
-/// So that a caller can log whose SPI an event names.
 impl std::fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let children: Vec<Spi> = self.control().children.iter().map(|child| child.spi_in).collect();
