@@ -24,7 +24,7 @@ const FRESH_PATIENCE: Duration = Duration::from_secs(3);
 const BLOCKED_AFTER: Duration = Duration::from_secs(8);
 /// Probes lost and IKE silent for this long: negotiate anew.
 const RESET_AFTER: Duration = Duration::from_secs(8);
-/// An IKE answer counts as one from within the silence only when it is this much younger than its beginning.
+/// What was heard counts as heard within the silence only when it is this much younger than its beginning.
 const HEARD_MARGIN: Duration = Duration::from_secs(1);
 
 /// A failure that stays the same is said again after this time.
@@ -296,7 +296,7 @@ impl Health {
             return;
         }
         self.explained = true;
-        let arrived = self.esp_heard.is_some_and(|heard| heard > began);
+        let arrived = self.esp_heard.is_some_and(|heard| heard > began + HEARD_MARGIN);
         let finding = if arrived {
             Finding {
                 code: Code::TunProbeLost,
