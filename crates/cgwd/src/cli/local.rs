@@ -115,7 +115,6 @@ fn write_pages(command: &clap::Command, name: &str, directory: &Path) -> std::io
     }
     let mut page = Vec::new();
     // Section 8: commands of the administrator.
-    let titled = command.clone().name(name.to_owned());
-    clap_mangen::Man::new(titled).section("8").title(name.to_uppercase()).render(&mut page)?;
+    clap_mangen::Man::new(command.clone()).section("8").title(name.to_uppercase()).render(&mut page)?;
     std::fs::write(directory.join(format!("{name}.8")), page)
 }
