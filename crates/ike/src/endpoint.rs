@@ -22,6 +22,8 @@ use crate::window::Answered;
 
 /// IKE SAs that are gone and still answer a repeated request.
 const MAX_TOMBSTONES: usize = 16;
+/// First requests remembered so that a replay is recognised.
+pub(crate) const MAX_CONCLUDED: usize = 16;
 /// One [`Notice::Dropped`] for each kind of reason in this time.
 pub(crate) const DROP_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,8 @@ pub struct Endpoint {
     /// By our SPI.
     pub(crate) sas: BTreeMap<IkeSpi, Sa>,
     pub(crate) tombstones: VecDeque<Tombstone>,
+    /// First requests whose IKE SA was authenticated, octet by octet: the latest [`MAX_CONCLUDED`].
+    pub(crate) concluded: VecDeque<Vec<u8>>,
     pub(crate) reconnect: Reconnect,
     pub(crate) mode: Mode,
     pub(crate) drops: Drops,
@@ -67,6 +71,7 @@ impl Endpoint {
             ctx: Ctx::new(config, rng, now),
             sas: BTreeMap::new(),
             tombstones: VecDeque::new(),
+            concluded: VecDeque::new(),
             reconnect,
             mode: Mode::Open,
             drops: Drops::default(),
@@ -145,6 +150,7 @@ impl Endpoint {
 
     fn advance(&mut self, now: Instant) {
         self.ctx.now = self.ctx.now.max(now);
+        self.ctx.turn += 1;
         let now = self.ctx.now;
         self.tombstones.retain(|tombstone| tombstone.until > now);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::IkeSpi;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, MAX_CONCLUDED};
 use crate::error::Stage;
 use crate::output::{ChildId, CloseReason, Notice, Output};
 use crate::sa::child::Child;
@@ -119,9 +119,14 @@ impl Endpoint {
     }
 
     /// Takes a freshly authenticated IKE SA in, and resolves what it finds (invariant 8).
-    pub(crate) fn welcome(&mut self, new: Box<Established>, initial_contact: bool) {
+    pub(crate) fn welcome(&mut self, mut new: Box<Established>, initial_contact: bool) {
         let spi = new.spi_local();
-        let started = new.contact.as_ref().map_or(self.ctx.now, |contact| contact.started);
+        let request = new.contact.as_mut().map(|contact| std::mem::take(&mut contact.request));
+        if let Some(request) = request.filter(|request| !request.is_empty()) {
+            self.concluded.truncate(MAX_CONCLUDED - 1);
+            self.concluded.push_front(request);
+        }
+        let began = new.contact.as_ref().map_or(self.ctx.turn, |contact| contact.turn);
         self.hold(Sa::Established(new));
         self.reconnect.stop();
         // An attempt of which the peer has seen nothing authenticated is pointless now.
@@ -130,7 +135,7 @@ impl Endpoint {
             self.established().map(Established::spi_local).filter(|other| *other != spi).collect();
         for other in others {
             let Some(sa) = self.established_by(other) else { continue };
-            let crossed = sa.contact.is_some() && sa.established >= started;
+            let crossed = sa.contact.is_some() && sa.turn > began;
             //= RFC 7296 §2.4: what the peer held before its first message, it holds no more.
             if initial_contact && !crossed {
                 self.remove(other, Ending::ByUs(CloseReason::Replaced));
@@ -202,10 +207,11 @@ impl Endpoint {
         if standing != Standing::Home {
             return;
         }
-        self.ctx.notice(match ending {
-            Ending::ByPeer => Notice::PeerDeletedIke,
-            Ending::ByUs(reason) => Notice::IkeClosed { reason },
-            Ending::Unreachable => Notice::PeerUnreachable { stage: Stage::Informational },
+        self.ctx.notice(match (ending, close) {
+            // We wanted it gone: that the peer's DELETE crossed ours does not matter.
+            (Ending::ByPeer, Some(reason)) | (Ending::ByUs(reason), _) => Notice::IkeClosed { reason },
+            (Ending::ByPeer, None) => Notice::PeerDeletedIke,
+            (Ending::Unreachable, _) => Notice::PeerUnreachable { stage: Stage::Informational },
         });
         let lived = if rekeys > 0 { Duration::MAX } else { lived };
         if self.home().is_none() {

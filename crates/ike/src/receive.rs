@@ -110,17 +110,17 @@ impl Endpoint {
         if self.mode == Mode::Closing {
             return Err(DropReason::Closed);
         }
+        // Of these IKE SAs the peer has had our answer, for it authenticated with it: this is a replay.
+        if self.concluded.iter().any(|request| request == datagram) {
+            return Err(DropReason::Unexpected);
+        }
         for sa in self.sas.values() {
-            match sa {
-                //= RFC 7296 §2.1: a repeated request gets the identical answer.
-                Sa::HalfOpen(sa) if sa.from == remote && sa.agreed.request == datagram => {
-                    return Ok(Incoming::Repeat(sa.agreed.response.clone()));
-                }
-                // The peer has our answer: it authenticated with it. This is a replay.
-                Sa::Established(sa) if sa.contact.as_ref().is_some_and(|c| c.request == datagram) => {
-                    return Err(DropReason::Unexpected);
-                }
-                _ => {}
+            //= RFC 7296 §2.1: a repeated request gets the identical answer.
+            if let Sa::HalfOpen(sa) = sa
+                && sa.from == remote
+                && sa.agreed.request == datagram
+            {
+                return Ok(Incoming::Repeat(sa.agreed.response.clone()));
             }
         }
         Ok(Incoming::First)

@@ -38,6 +38,8 @@ pub(crate) struct Agreed {
     pub(crate) nr: Vec<u8>,
     pub(crate) path: Path,
     pub(crate) started: Instant,
+    /// The input that began it, see [`Ctx::turn`].
+    pub(crate) turn: u64,
 }
 
 impl Agreed {

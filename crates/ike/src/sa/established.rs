@@ -44,6 +44,8 @@ pub(crate) struct Established {
     /// Why we want to delete it.
     pub(crate) close: Option<CloseReason>,
     pub(crate) established: Instant,
+    /// The input that established it, see [`Ctx::turn`].
+    pub(crate) turn: u64,
     pub(crate) rekey_at: Instant,
     pub(crate) expires: Instant,
     pub(crate) rekeys: u64,
@@ -99,13 +101,13 @@ impl Request {
     }
 }
 
-/// What is remembered of IKE_SA_INIT, to recognise a repeat and to decide between two IKE SAs that both
-/// sides initiated at once.
+/// What is remembered of IKE_SA_INIT, to decide between two IKE SAs that both sides initiated at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Contact {
     pub(crate) lowest_nonce: Vec<u8>,
-    pub(crate) started: Instant,
-    /// The IKE_SA_INIT request, octet by octet; empty when it was ours.
+    /// The input that began it, see [`Ctx::turn`].
+    pub(crate) turn: u64,
+    /// The peer's IKE_SA_INIT request, octet by octet; empty when it was ours.
     pub(crate) request: Vec<u8>,
 }
 
@@ -168,7 +170,7 @@ impl Established {
             standing: Standing::Home,
             rekeys: 0,
             next,
-            contact: Some(Contact { lowest_nonce, started: agreed.started, request }),
+            contact: Some(Contact { lowest_nonce, turn: agreed.turn, request }),
         };
         let sa = Self::born(ctx, birth);
         let took = ctx.now - agreed.started;
@@ -196,6 +198,7 @@ impl Established {
             orphans: Vec::new(),
             close: None,
             established: ctx.now,
+            turn: ctx.turn,
             rekey_at,
             expires,
             rekeys: birth.rekeys,

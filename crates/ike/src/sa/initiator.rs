@@ -30,6 +30,7 @@ pub(crate) struct Initiator {
     pub(crate) spi: IkeSpi,
     pub(crate) path: Path,
     pub(crate) started: Instant,
+    turn: u64,
     nonce: Vec<u8>,
     keypair: KeyPair,
     cookie: Option<Vec<u8>>,
@@ -63,6 +64,7 @@ impl Initiator {
             spi: ctx.ike_spi(),
             path: Path::new(ctx.config.local, remote),
             started: ctx.now,
+            turn: ctx.turn,
             nonce: ctx.nonce(),
             keypair,
             cookie: None,
@@ -189,6 +191,7 @@ impl Initiator {
             nr: nr.clone(),
             path,
             started: self.started,
+            turn: self.turn,
         })))
     }
 

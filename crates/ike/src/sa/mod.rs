@@ -40,6 +40,8 @@ pub(crate) struct Ctx {
     pub(crate) config: Config,
     pub(crate) rng: Box<dyn SecureRng>,
     pub(crate) now: Instant,
+    /// Counts inputs: orders what happens within one instant.
+    pub(crate) turn: u64,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) cookies: CookieSecrets,
     cookies_since: Instant,
@@ -61,6 +63,7 @@ impl Ctx {
             config,
             rng,
             now,
+            turn: 0,
             outputs: VecDeque::new(),
             cookies,
             cookies_since: now,

@@ -160,8 +160,9 @@ fn agree(
     ctx.notice(Notice::HandshakeReceived { remote: first.remote });
     ctx.send(first.local, first.remote, response.clone());
     let request = first.datagram.to_vec();
-    let (ni, started) = (ni.to_vec(), ctx.now);
-    let agreed = Agreed { spi_i, spi_r, suite, keys, seal, open, request, response, ni, nr, path, started };
+    let (ni, started, turn) = (ni.to_vec(), ctx.now, ctx.turn);
+    let agreed =
+        Agreed { spi_i, spi_r, suite, keys, seal, open, request, response, ni, nr, path, started, turn };
     let expires = ctx.now + ctx.config.limits.half_open_timeout;
     Some(Opening::HalfOpen(Box::new(HalfOpen { agreed, expires, from: first.remote })))
 }

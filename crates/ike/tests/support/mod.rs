@@ -1,6 +1,6 @@
 //! Two whole endpoints and the wire between them, under the test's control: every datagram can be delivered,
 //! dropped, delayed, repeated or altered, and time moves only when told to.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -186,7 +186,12 @@ pub struct Pair {
     pub wire: VecDeque<Datagram>,
     /// Every datagram ever sent.
     pub history: Vec<Datagram>,
+    /// A sits behind a NAT at [`A_INSIDE`]; the number changes the outside ports.
+    pub nat: Option<u16>,
 }
+
+/// A's address behind the NAT.
+pub const A_INSIDE: &str = "10.11.12.13";
 
 pub const START: Instant = Instant::from_secs(1_000);
 
@@ -246,7 +251,11 @@ impl Pair {
             now: START,
             wire: VecDeque::new(),
             history: Vec::new(),
+            nat: None,
         };
+        if pair.a.endpoint.config().local.ip().to_string() == A_INSIDE {
+            pair.nat = Some(0);
+        }
         pair.tick();
         pair
     }
@@ -304,6 +313,7 @@ impl Pair {
     }
 
     pub fn command(&mut self, side: Side, command: Command) {
+        self.peer(side).closed &= command != Command::Initiate;
         self.input(side, Input::Command(command));
     }
 
@@ -330,9 +340,26 @@ impl Pair {
         self.wire.remove(index).unwrap()
     }
 
-    /// Hands a datagram to the side it is for.
+    /// Hands a datagram to the side it is for; what comes to a stale NAT port is lost.
     pub fn deliver(&mut self, datagram: &Datagram) {
-        let (local, remote) = (datagram.transmit.remote, datagram.transmit.local);
+        let (mut local, mut remote) = (datagram.transmit.remote, datagram.transmit.local);
+        if let Some(binding) = self.nat {
+            let base = 20_000 + 10 * binding;
+            match datagram.from {
+                Side::A => {
+                    let port = base + u16::from(remote.port() == 4500);
+                    remote = SocketAddr::new(A_IP.parse().unwrap(), port);
+                }
+                Side::B => {
+                    let port = match local.port().checked_sub(base) {
+                        Some(0) => 500,
+                        Some(1) => 4500,
+                        _ => return,
+                    };
+                    local = SocketAddr::new(A_INSIDE.parse().unwrap(), port);
+                }
+            }
+        }
         self.deliver_from(datagram, local, remote);
     }
 
