@@ -238,3 +238,18 @@ fn every_rekey_exchange_is_protected_and_numbered_in_order() {
         assert_eq!(protected, header.exchange != ExchangeType::IKE_SA_INIT);
     }
 }
+
+#[test]
+fn rekeys_in_quick_succession_retire_old_children_early_and_are_never_refused() {
+    for side in BOTH {
+        let mut pair = Pair::established();
+        for _ in 0..40 {
+            pair.command(side, Command::RekeyChild);
+            pair.run(Duration::from_millis(30));
+            assert!(pair.a.children.len() <= 7 && pair.b.children.len() <= 7);
+        }
+        settle(&mut pair);
+        assert_eq!(pair.a.endpoint.status().child.unwrap().rekeys, 40);
+        assert!(pair.a.failures().is_empty() && pair.b.failures().is_empty());
+    }
+}

@@ -15,8 +15,10 @@ use crate::negotiate::{self, EspChoice};
 use crate::output::{ChildId, ChildSa, Notice, Output};
 use crate::wire::{DhGroup, Payload, SecurityAssociation};
 
-/// Child SAs of one IKE SA, retiring ones included; a further one is refused with NO_ADDITIONAL_SAS.
-pub(crate) const MAX_CHILDREN: usize = 8;
+/// Child SAs of one IKE SA, retiring ones included. At the limit the oldest retiring one goes early; only when
+/// there is none a further child is refused with NO_ADDITIONAL_SAS. Below what the data plane holds (8), for
+/// two IKE SAs may stand side by side for a while.
+pub(crate) const MAX_CHILDREN: usize = 6;
 
 /// What is kept of an installed child.
 #[derive(Clone, Debug)]
@@ -257,6 +259,17 @@ impl Established {
             None => Notice::ChildEstablished { child: id, spi_in, spi_out, proposal },
         });
         id
+    }
+
+    /// Makes room for one more child; `false` when every one held is still in use.
+    pub(crate) fn make_room(&mut self, ctx: &mut Ctx) -> bool {
+        while self.children.len() >= MAX_CHILDREN {
+            let gone = |child: &&Child| matches!(child.standing, ChildStanding::Gone { .. });
+            // Children are kept in the order of their installation.
+            let Some(id) = self.children.iter().find(gone).map(|child| child.id) else { return false };
+            self.retire(ctx, id);
+        }
+        true
     }
 
     /// Removes a child at once.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::{Secret, Spi};
 
 use super::Ctx;
-use super::child::{self, ChildOffer, ChildStanding, ChildTerms, MAX_CHILDREN, NewChild};
+use super::child::{self, ChildOffer, ChildStanding, ChildTerms, NewChild};
 use super::established::{Established, Request, Standing};
 use crate::crypto::KeyPair;
 use crate::error::{Failure, Stage};
@@ -189,6 +189,8 @@ impl Established {
         let old = exchange.rekeys.and_then(|id| self.child(id));
         let rekeys = old.map_or(0, |old| old.rekeys + 1);
         let replaces = exchange.rekeys;
+        // What we asked for is installed even beyond the limit: at most one more.
+        self.make_room(ctx);
         let activate = !lost && self.standing == Standing::Home;
         let new = NewChild { spi_in, terms, keys, by_us: true, activate, replaces, rekeys };
         let new = self.install(ctx, new);
@@ -294,7 +296,7 @@ impl Established {
                 Err(kind) => return Some(vec![rekey_notify(kind, rekey.spi.clone())]),
             }
         }
-        if self.children.len() >= MAX_CHILDREN {
+        if !self.make_room(ctx) {
             return refuse(NotifyType::NO_ADDITIONAL_SAS);
         }
         let ni = parts.nonce.as_ref()?;

@@ -450,3 +450,76 @@ impl Pair {
         assert_eq!((status.spi_in, status.spi_out), (ours.spi_in, ours.spi_out));
     }
 }
+
+/// Places of the four nonces of a collision, see [`Pair::collide`].
+pub const PLACES: std::ops::Range<u8> = 0..4;
+
+impl Pair {
+    /// Both sides start at the same moment; the requests (A's, B's) leave the wire and are the test's. The
+    /// lowest nonce will be in A's request (0), B's request (1), A's answer (2) or B's answer (3).
+    pub fn collide(&mut self, (a, b): (Command, Command), lowest: u8) -> (Datagram, Datagram) {
+        let octet = |place: u8| if place == lowest { 1 } else { 100 + place };
+        self.a.bias_nonces(octet(0));
+        self.command(Side::A, a);
+        self.b.bias_nonces(octet(1));
+        self.command(Side::B, b);
+        self.a.bias_nonces(octet(2));
+        self.b.bias_nonces(octet(3));
+        (self.pop_from(Side::A), self.pop_from(Side::B))
+    }
+
+    /// Whether the exchange that A started loses, by the rule of the lowest nonce.
+    pub fn a_loses(lowest: u8) -> bool {
+        matches!(lowest, 0 | 3)
+    }
+
+    /// Delivers a datagram and takes what it brought forth from the wire.
+    pub fn exchange(&mut self, datagram: &Datagram) -> Datagram {
+        let side = datagram.from.other();
+        self.deliver(datagram);
+        self.pop_from(side)
+    }
+
+    /// Delivers what is left, lets time pass for retirement, and expects one tunnel, never interrupted.
+    pub fn settle(&mut self) {
+        for side in [Side::A, Side::B] {
+            self.peer(side).bias_nonces(0);
+        }
+        self.run(Duration::from_secs(20));
+        self.assert_one_tunnel();
+    }
+
+    /// The tunnel was never down: no side ever lost its last child or its IKE SA.
+    pub fn assert_never_down(&mut self) {
+        for side in [Side::A, Side::B] {
+            let down = |n: &Notice| {
+                matches!(
+                    n,
+                    Notice::PeerDeletedChild { .. }
+                        | Notice::PeerDeletedIke
+                        | Notice::IkeClosed { .. }
+                        | Notice::PeerUnreachable { .. }
+                )
+            };
+            assert_eq!(self.peer(side).count(down), 0, "{side:?} was down");
+            assert!(self.peer(side).failures().is_empty(), "{:?}", self.peer(side).failures());
+        }
+    }
+
+    /// IKE rekeys and child rekeys by both sides, as the active SAs tell.
+    pub fn generations(&self) -> (u64, u64) {
+        let status = self.a.endpoint.status();
+        (status.ike.map_or(0, |ike| ike.rekeys), status.child.map_or(0, |child| child.rekeys))
+    }
+
+    /// Requests that `side` sent since `from` (an index into the history), by exchange, repeats left out.
+    pub fn requests(&self, side: Side, from: usize) -> Vec<ExchangeType> {
+        let mut seen: Vec<&Datagram> = Vec::new();
+        for datagram in self.history[from..].iter().filter(|d| d.from == side && !d.is_response()) {
+            if !seen.contains(&datagram) {
+                seen.push(datagram);
+            }
+        }
+        seen.iter().map(|datagram| datagram.exchange()).collect()
+    }
+}
