@@ -37,6 +37,8 @@ fn processes(pid: u32) -> Vec<String> {
 }
 
 fn nothing_is_left(pid: u32) -> Result<()> {
+    // A helper such as `ip` may outlive its parent by a moment.
+    let _ = wait::until(Duration::from_secs(1), "helpers to end", || processes(pid).is_empty());
     ensure!(traces(pid).is_empty(), "left behind: {:?}", traces(pid));
     ensure!(processes(pid).is_empty(), "still running: {:?}", processes(pid));
     Ok(())

@@ -25,9 +25,12 @@ fn named(world: &World<'_>, side: Side, code: &str, words: &[&str]) -> Result<()
         seen = world.gateway.tunnel(side).map(|tunnel| tunnel["last_error"].clone()).unwrap_or_default();
         seen["code"] == code
     });
-    let took = waited.with_context(|| format!("last_error was {seen}\n{}", tail(&world.gateway.log())))?;
+    waited.with_context(|| format!("last_error was {seen}\n{}", tail(&world.gateway.log())))?;
+    let took = world.gateway.uptime();
     let text = seen["text"].as_str().unwrap_or_default().to_owned();
-    println!("{code} after {:.1} s: {text}", took.as_secs_f64());
+    println!("{code} {:.1} s after the daemon's start: {text}", took.as_secs_f64());
+    ensure!(took <= NAMED, "too late");
+    ensure!(seen["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "no remedy in {seen}");
     for word in words {
         ensure!(text.contains(word), "the text does not say {word:?}: {text}");
     }

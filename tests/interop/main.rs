@@ -15,6 +15,7 @@ mod demo;
 mod embedded;
 mod failover;
 mod failures;
+mod families;
 mod matrix;
 mod rekey;
 mod rig;

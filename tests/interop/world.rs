@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use lab::aws_file::Connection;
 use lab::gateway::Gateway;
 use lab::strongswan::{Settings, StrongSwan};
-use lab::topology::{LAN, Side, Topology, VPC, VPC_HOST};
+use lab::topology::{Families, Side, Topology};
 use lab::traffic::{self, Server};
 use lab::wait;
 
@@ -22,15 +22,26 @@ pub struct World<'t> {
     pub lab: &'t Topology,
     pub aws: [StrongSwan<'t>; 2],
     pub gateway: Gateway<'t>,
+    families: Families,
     _server: Server,
 }
 
 impl<'t> World<'t> {
     /// AWS stands, the file is imported, the daemon does not run yet.
     pub fn prepare(lab: &'t Topology, connection: &Connection, settings: [Settings; 2]) -> Result<Self> {
+        Self::prepare_in(lab, connection, settings, Families::V4)
+    }
+
+    /// The same in other address families.
+    pub fn prepare_in(
+        lab: &'t Topology,
+        connection: &Connection,
+        settings: [Settings; 2],
+        families: Families,
+    ) -> Result<Self> {
         let [one, two] = settings;
         let aws = [StrongSwan::start(lab, Side::One, one)?, StrongSwan::start(lab, Side::Two, two)?];
-        let world = Self { lab, aws, gateway: Gateway::new(lab)?, _server: Server::vpc(lab)? };
+        let world = Self { lab, aws, gateway: Gateway::new(lab)?, families, _server: Server::vpc(lab)? };
         world.import(connection)?;
         Ok(world)
     }
@@ -46,7 +57,7 @@ impl<'t> World<'t> {
     pub fn import(&self, connection: &Connection) -> Result<()> {
         let file = self.lab.scratch().join("describe-vpn-connections.json");
         std::fs::write(&file, serde_json::to_string_pretty(&connection.describe_json())?)?;
-        self.gateway.import(&file, &["--lan", LAN, "--vpc", VPC]).map(drop)
+        self.gateway.import(&file, &["--lan", self.families.lan(), "--vpc", self.families.vpc()]).map(drop)
     }
 
     /// Starts the daemon and waits for both tunnels; how long that took.
@@ -55,7 +66,7 @@ impl<'t> World<'t> {
         self.gateway.start()?;
         self.gateway.wait_all_up(UP)?;
         let took = began.elapsed();
-        traffic::wait_for_echo(&self.lab.lan, VPC_HOST, Duration::from_secs(2))?;
+        traffic::wait_for_echo(&self.lab.lan, self.families.vpc_host(), Duration::from_secs(2))?;
         Ok(took)
     }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::endpoint::{Allowed, Encryption, Hash};
-use crate::topology::{GW_OUTSIDE, LAN, Side};
+use crate::topology::{Families, GW_OUTSIDE, LAN, LAN6, Side};
 
 /// One VPN connection as AWS would describe it.
 #[derive(Clone, Debug)]
@@ -32,8 +32,10 @@ pub struct Connection {
 pub struct Tunnel {
     /// AWS's address.
     pub outside: IpAddr,
-    /// AWS's inside address with its prefix.
+    /// AWS's inside IPv4 address with its prefix; there is one on every connection.
     pub inside: IpNet,
+    /// AWS's inside IPv6 address, on a connection that carries IPv6.
+    pub inside6: Option<IpNet>,
     /// The pre-shared key.
     pub psk: String,
     /// Phase 1 options.
@@ -45,18 +47,24 @@ pub struct Tunnel {
 impl Tunnel {
     /// The lab's tunnel of one side, with AWS's default options.
     pub fn lab(side: Side) -> Self {
+        Self::lab_in(side, Families::V4)
+    }
+
+    /// The same in other address families.
+    pub fn lab_in(side: Side, families: Families) -> Self {
         Self {
-            outside: side.outside(),
+            outside: families.endpoint(side),
             inside: side.inside(),
+            inside6: families.inside_ipv6.then(|| side.inside6()),
             psk: side.psk().to_owned(),
             phase1: Allowed::phase1(),
             phase2: Allowed::phase2(),
         }
     }
 
-    /// Our inside address: the second host of the /30 or /126.
+    /// Our inside address: the second host of the /30.
     fn inside_ours(&self) -> IpAddr {
-        self.inside.hosts().nth(if self.inside.addr().is_ipv4() { 1 } else { 2 }).unwrap_or(self.outside)
+        self.inside.hosts().nth(1).unwrap_or(self.outside)
     }
 }
 
@@ -70,6 +78,12 @@ impl Connection {
             ike_versions: vec!["ikev2".to_owned()],
             tunnels: Side::BOTH.map(Tunnel::lab).to_vec(),
         }
+    }
+
+    /// The same one in other address families.
+    pub fn lab_in(families: Families) -> Self {
+        let tunnels = Side::BOTH.map(|side| Tunnel::lab_in(side, families)).to_vec();
+        Self { gateway: families.gateway(), tunnels, ..Self::lab() }
     }
 
     /// The same one with BGP.
@@ -150,8 +164,11 @@ impl Connection {
     /// The answer of `describe-vpn-connections`.
     pub fn describe_json(&self) -> Value {
         let tunnels: Vec<Value> = self.tunnels.iter().map(|tunnel| self.tunnel_json(tunnel)).collect();
+        let inside_ipv6 = self.tunnels.iter().any(|tunnel| tunnel.inside6.is_some());
         let routes = match self.bgp {
-            None => json!([{"DestinationCidrBlock": LAN, "Source": "Static", "State": "available"}]),
+            None => {
+                json!([{"DestinationCidrBlock": if inside_ipv6 { LAN6 } else { LAN }, "Source": "Static", "State": "available"}])
+            }
             Some(_) => json!([]),
         };
         json!({"VpnConnections": [{
@@ -167,8 +184,10 @@ impl Connection {
                 "StaticRoutesOnly": self.bgp.is_none(),
                 "LocalIpv4NetworkCidr": "0.0.0.0/0",
                 "RemoteIpv4NetworkCidr": "0.0.0.0/0",
-                "OutsideIpAddressType": "PublicIpv4",
-                "TunnelInsideIpVersion": "ipv4",
+                "LocalIpv6NetworkCidr": "::/0",
+                "RemoteIpv6NetworkCidr": "::/0",
+                "OutsideIpAddressType": if self.gateway.is_ipv4() { "PublicIpv4" } else { "Ipv6" },
+                "TunnelInsideIpVersion": if inside_ipv6 { "ipv6" } else { "ipv4" },
                 "TunnelOptions": tunnels,
             },
             "Routes": routes,
@@ -185,6 +204,7 @@ impl Connection {
         json!({
             "OutsideIpAddress": tunnel.outside,
             "TunnelInsideCidr": tunnel.inside.trunc().to_string(),
+            "TunnelInsideIpv6Cidr": tunnel.inside6.map(|net| net.trunc().to_string()),
             "PreSharedKey": tunnel.psk,
             "Phase1LifetimeSeconds": 28_800,
             "Phase2LifetimeSeconds": 3_600,
@@ -240,8 +260,6 @@ mod tests {
     #[test]
     fn our_inside_address_is_the_second_host() {
         assert_eq!(Tunnel::lab(Side::One).inside_ours().to_string(), "169.254.10.2");
-        let six = Tunnel { inside: Side::One.inside6(), ..Tunnel::lab(Side::One) };
-        assert_eq!(six.inside_ours().to_string(), "fd00:10::2");
     }
 
     #[test]

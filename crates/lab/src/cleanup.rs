@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -31,7 +31,8 @@ static REGISTER: Mutex<Register> = Mutex::new(Register {
     processes: BTreeSet::new(),
     directories: BTreeSet::new(),
 });
-static CLOSING: AtomicBool = AtomicBool::new(false);
+/// True once a signal has begun the clean-up. Whoever makes something holds the read half while doing so.
+static CLOSED: RwLock<bool> = RwLock::new(false);
 static SIGNALS: Once = Once::new();
 static NEXT_RIG: AtomicU32 = AtomicU32::new(1);
 
@@ -50,12 +51,16 @@ pub fn new_rig() -> String {
     format!("{PREFIX}{}-{}", std::process::id(), NEXT_RIG.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Refuses to make anything new once a signal has begun the clean-up.
-pub(crate) fn still_open() -> Result<()> {
-    if CLOSING.load(Ordering::SeqCst) {
+/// Leave to make something; held until it is made *and* registered, so that a clean-up cannot miss it.
+///
+/// # Errors
+/// Once a signal has begun the clean-up.
+pub(crate) fn still_open() -> Result<RwLockReadGuard<'static, bool>> {
+    let closed = CLOSED.read().unwrap_or_else(PoisonError::into_inner);
+    if *closed {
         bail!("the lab is being taken down");
     }
-    Ok(())
+    Ok(closed)
 }
 
 pub(crate) fn add_namespace(name: &str) {
@@ -142,7 +147,7 @@ pub fn sweep_stale() -> Vec<String> {
 
 /// Takes everything down that this process has made: asks processes to end, then insists.
 pub fn remove_everything() {
-    CLOSING.store(true, Ordering::SeqCst);
+    *CLOSED.write().unwrap_or_else(PoisonError::into_inner) = true;
     let (processes, namespaces, directories) = {
         let register = register();
         (register.processes.clone(), register.namespaces.clone(), register.directories.clone())
@@ -201,7 +206,7 @@ impl Scratch {
     /// When the directory cannot be made.
     pub fn new(rig: &str, name: &str) -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        still_open()?;
+        let _leave = still_open()?;
         let path = std::env::temp_dir().join(format!("{rig}-{name}"));
         std::fs::DirBuilder::new()
             .mode(0o700)
@@ -219,12 +224,30 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A failed test can be looked into afterwards.
-        if std::thread::panicking() && std::env::var_os("CGWD_LAB_KEEP").is_some() {
-            register().directories.remove(&self.0);
-            return;
+        if let Some(directory) = std::env::var_os("CGWD_LAB_LOGS") {
+            keep_logs(&self.0, Path::new(&directory));
         }
         let _ = std::fs::remove_dir_all(&self.0);
         register().directories.remove(&self.0);
+    }
+}
+
+/// Copies every log to `<directory>/<the test's name>/`, for a look after a failure. Keys stay where they are.
+fn keep_logs(scratch: &Path, directory: &Path) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("main").replace("::", ".");
+    let target = directory.join(test);
+    let _ = std::fs::create_dir_all(&target);
+    let subdirectories = std::fs::read_dir(scratch).into_iter().flatten().flatten().map(|entry| entry.path());
+    for folder in std::iter::once(scratch.to_owned()).chain(subdirectories) {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let place = folder.file_name().unwrap_or_default().to_string_lossy();
+                let place = if folder == scratch { String::new() } else { format!("{place}-") };
+                let name = format!("{place}{}", entry.file_name().to_string_lossy());
+                let _ = std::fs::copy(&path, target.join(name));
+            }
+        }
     }
 }

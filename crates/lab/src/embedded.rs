@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::process::{Process, Spawn};
-use crate::topology::{GW_OUTSIDE, LAN, Side, Topology};
+use crate::topology::{Families, Side, Topology};
 use crate::traffic::binary;
 use crate::wait;
 
@@ -17,6 +17,7 @@ use crate::wait;
 pub struct Embedded<'t> {
     topology: &'t Topology,
     side: Side,
+    families: Families,
     arguments: Vec<String>,
     process: Option<Process>,
     stdin: Option<ChildStdin>,
@@ -28,8 +29,21 @@ impl<'t> Embedded<'t> {
     /// # Errors
     /// When it does not come up.
     pub fn start(topology: &'t Topology, side: Side, arguments: &[&str]) -> Result<Self> {
+        Self::start_in(topology, side, Families::V4, arguments)
+    }
+
+    /// The same in other address families.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_in(
+        topology: &'t Topology,
+        side: Side,
+        families: Families,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
-        let mut this = Self { topology, side, arguments, process: None, stdin: None };
+        let mut this = Self { topology, side, families, arguments, process: None, stdin: None };
         this.restart()?;
         Ok(this)
     }
@@ -39,19 +53,19 @@ impl<'t> Embedded<'t> {
     /// # Errors
     /// As [`Self::start`].
     pub fn restart(&mut self) -> Result<()> {
-        let side = self.side;
+        let (side, families) = (self.side, self.families);
         self.process = None;
         let key = self.topology.scratch().join(format!("{}.psk", side.role()));
         std::fs::write(&key, side.psk())?;
         let fixed = [
             binary("cgwd-lab")?.display().to_string(),
             "endpoint".to_owned(),
-            format!("--local={}", side.outside()),
-            format!("--peer={GW_OUTSIDE}"),
+            format!("--local={}", families.endpoint(side)),
+            format!("--peer={}", families.gateway()),
             format!("--psk-file={}", key.display()),
-            format!("--inside={}", side.inside()),
+            format!("--inside={}", families.inside(side)),
             "--interface=vti0".to_owned(),
-            format!("--route={LAN}"),
+            format!("--route={}", families.lan()),
         ];
         let mut process = Process::spawn(&Spawn {
             namespace: self.topology.aws(side),

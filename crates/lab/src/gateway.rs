@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -19,6 +19,7 @@ pub struct Gateway<'t> {
     namespace: &'t Namespace,
     directory: PathBuf,
     process: Option<Process>,
+    started: Option<Instant>,
 }
 
 impl<'t> Gateway<'t> {
@@ -29,7 +30,7 @@ impl<'t> Gateway<'t> {
     pub fn new(topology: &'t Topology) -> Result<Self> {
         let directory = topology.scratch().join("cgwd");
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { namespace: &topology.gw, directory, process: None })
+        Ok(Self { namespace: &topology.gw, directory, process: None, started: None })
     }
 
     /// Its configuration file.
@@ -90,6 +91,7 @@ impl<'t> Gateway<'t> {
         let [config, socket] = [self.config(), self.socket()].map(|path| path.display().to_string());
         let command =
             [&binary("cgwd")?.display().to_string(), "run", "--config", &config, "--socket", &socket];
+        self.started = Some(Instant::now());
         let mut process = Process::spawn(&Spawn {
             namespace: self.namespace,
             command: command.map(str::to_owned).to_vec(),
@@ -119,6 +121,11 @@ impl<'t> Gateway<'t> {
     /// What the daemon logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Time since the daemon was started.
+    pub fn uptime(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| started.elapsed())
     }
 
     /// The daemon's process id.
@@ -155,13 +162,13 @@ impl<'t> Gateway<'t> {
     /// When the status has no such tunnel.
     pub fn tunnel(&self, side: Side) -> Result<Value> {
         let status = self.status()?;
-        let outside = side.outside().to_string();
+        let outside = [side.outside(), side.outside6()].map(|address| address.to_string());
         let connections = status["connections"].as_array().cloned().unwrap_or_default();
         let mut tunnels = connections.iter().filter_map(|c| c["tunnels"].as_array()).flatten();
         tunnels
-            .find(|tunnel| tunnel["outside_ip"] == outside)
+            .find(|tunnel| outside.iter().any(|address| tunnel["outside_ip"] == *address))
             .cloned()
-            .with_context(|| format!("no tunnel to {outside} in {status}"))
+            .with_context(|| format!("no tunnel to {outside:?} in {status}"))
     }
 
     /// One tunnel's stage, `unknown` when the daemon does not answer.

@@ -20,11 +20,14 @@ impl Namespace {
     /// # Errors
     /// When `ip` fails: not root, or no namespaces in this kernel.
     pub fn create(rig: &str, role: &str) -> Result<Self> {
-        cleanup::still_open()?;
         let name = format!("{rig}-{role}");
-        cleanup::add_namespace(&name);
-        let this = Self { name };
-        run(Command::new("ip").args(["netns", "add", &this.name]))?;
+        let this = {
+            let _leave = cleanup::still_open()?;
+            cleanup::add_namespace(&name);
+            let this = Self { name };
+            run(Command::new("ip").args(["netns", "add", &this.name]))?;
+            this
+        };
         this.ip("link set lo up")?;
         this.sysctl(&[
             ("net/ipv6/conf/all/accept_dad", "0"),

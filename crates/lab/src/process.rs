@@ -41,7 +41,7 @@ impl Process {
     /// # Errors
     /// When the program cannot be started or the log not be written.
     pub fn spawn(spawn: &Spawn<'_>) -> Result<Self> {
-        cleanup::still_open()?;
+        let _leave = cleanup::still_open()?;
         let log = File::options()
             .create(true)
             .append(true)

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use crate::netns::{self, Namespace};
 use crate::process::{Process, Spawn};
-use crate::topology::{GW_OUTSIDE, LAN, Side, Topology};
+use crate::topology::{Families, Side, Topology};
 use crate::wait;
 
 const PLUGINS: &str = "random nonce aes sha1 sha2 hmac pem pkcs1 x509 pubkey openssl gcm kdf curve25519 \
@@ -51,11 +51,17 @@ pub struct Settings {
 impl Settings {
     /// The way AWS sets up one side of a connection, with every strong algorithm allowed.
     pub fn aws(side: Side) -> Self {
+        Self::aws_in(side, Families::V4)
+    }
+
+    /// The same in other address families.
+    pub fn aws_in(side: Side, families: Families) -> Self {
+        let everything = if families.inside_ipv6 { "::/0" } else { "0.0.0.0/0" };
         Self {
-            local: side.outside(),
-            remote: GW_OUTSIDE,
+            local: families.endpoint(side),
+            remote: families.gateway(),
             psk: side.psk().to_owned(),
-            inside: side.inside(),
+            inside: families.inside(side),
             ike_version: 2,
             ike_proposals: "aes256gcm16-aes128gcm16-prfsha512-prfsha384-prfsha256-ecp384-ecp256-ecp521-\
                             modp2048-modp3072-modp4096,aes256-aes128-sha512-sha384-sha256-sha1-ecp384-\
@@ -65,10 +71,10 @@ impl Settings {
                             aes128-sha512-sha384-sha256-sha1-ecp384-ecp256-ecp521-modp2048-modp3072-\
                             modp4096-modp1024"
                 .replace(char::is_whitespace, ""),
-            local_ts: "0.0.0.0/0".to_owned(),
-            remote_ts: "0.0.0.0/0".to_owned(),
+            local_ts: everything.to_owned(),
+            remote_ts: everything.to_owned(),
             initiates: false,
-            routes: vec![LAN.to_owned()],
+            routes: vec![families.lan().to_owned()],
             extra: String::new(),
         }
     }
@@ -397,17 +403,6 @@ mod vici {
             assert_eq!(tree["t"]["version"], "2");
             assert_eq!(tree["t"]["child-sas"]["net-1"]["ts"], "a b");
             assert_eq!(tree["t"]["x"], "");
-        }
-    }
-}
-
-impl Drop for StrongSwan<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let log = self.log();
-            let tail: Vec<&str> = log.lines().rev().take(40).collect();
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            tracing::error!("the end of strongSwan's log at {}:\n{}", self.settings.local, tail.join("\n"));
         }
     }
 }

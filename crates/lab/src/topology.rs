@@ -135,6 +135,64 @@ impl Side {
     }
 }
 
+/// The address families of a lab's connection; AWS has all four combinations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Families {
+    /// The outside addresses are IPv6.
+    pub outside_ipv6: bool,
+    /// The inside addresses, the LAN and the VPC are IPv6.
+    pub inside_ipv6: bool,
+}
+
+impl Families {
+    /// IPv4 in IPv4.
+    pub const V4: Self = Self { outside_ipv6: false, inside_ipv6: false };
+    /// All four.
+    pub const ALL: [Self; 4] = [
+        Self::V4,
+        Self { outside_ipv6: false, inside_ipv6: true },
+        Self { outside_ipv6: true, inside_ipv6: false },
+        Self { outside_ipv6: true, inside_ipv6: true },
+    ];
+
+    /// The gateway's outside address.
+    pub const fn gateway(self) -> IpAddr {
+        if self.outside_ipv6 { GW_OUTSIDE6 } else { GW_OUTSIDE }
+    }
+
+    /// An endpoint's outside address.
+    pub const fn endpoint(self, side: Side) -> IpAddr {
+        if self.outside_ipv6 { side.outside6() } else { side.outside() }
+    }
+
+    /// AWS's inside address.
+    pub fn inside(self, side: Side) -> IpNet {
+        if self.inside_ipv6 { side.inside6() } else { side.inside() }
+    }
+
+    /// The network behind the gateway.
+    pub const fn lan(self) -> &'static str {
+        if self.inside_ipv6 { LAN6 } else { LAN }
+    }
+
+    /// The network behind AWS.
+    pub const fn vpc(self) -> &'static str {
+        if self.inside_ipv6 { VPC6 } else { VPC }
+    }
+
+    /// The host in the VPC.
+    pub const fn vpc_host(self) -> IpAddr {
+        if self.inside_ipv6 { VPC_HOST6 } else { VPC_HOST }
+    }
+}
+
+impl std::fmt::Display for Families {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = |ipv6| if ipv6 { "IPv6" } else { "IPv4" };
+        write!(f, "{} in {}", name(self.inside_ipv6), name(self.outside_ipv6))
+    }
+}
+
 fn net(address: IpAddr, prefix: u8) -> IpNet {
     // The prefixes above are literals within range.
     IpNet::new(address, prefix).unwrap_or_else(|_| IpNet::from(address))

@@ -1,0 +1,141 @@
+//! What a run of the benchmarks found, as it is kept in JSON: every sample of every round, and what it must be read
+//! with. Tables and pictures are made from this alone.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use super::contender::Kind;
+use super::machine::{self, Machine};
+use super::rig::Mode;
+
+/// One whole run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// When it began, UTC.
+    pub date: String,
+    /// The commit that was measured.
+    pub commit: String,
+    /// Files differed from that commit.
+    pub modified: bool,
+    /// A short run, to see that everything works; its figures are not for publication.
+    pub quick: bool,
+    /// How often everything was measured, interleaved.
+    pub rounds: u32,
+    /// Where.
+    pub machine: Machine,
+    /// `ethtool -k` of the link between the gateways, by mode.
+    pub offloads: BTreeMap<Mode, Vec<String>>,
+    /// What was measured, with versions.
+    pub versions: BTreeMap<Kind, String>,
+    /// Every measurement.
+    pub samples: Vec<Sample>,
+    /// What could not be measured, and why.
+    pub failures: Vec<Failure>,
+}
+
+/// One measurement of one round.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    /// From one.
+    pub round: u32,
+    /// What the links did.
+    pub mode: Mode,
+    /// Who was measured.
+    pub kind: Kind,
+    /// What was measured: `tcp1_up`, `udp_64`, ...
+    pub test: String,
+    /// Named figures.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// A measurement that did not come about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// From one.
+    pub round: u32,
+    /// What the links did.
+    pub mode: Mode,
+    /// Who was measured.
+    pub kind: Kind,
+    /// What was measured; `start` when the gateways did not come up.
+    pub test: String,
+    /// Why not.
+    pub error: String,
+}
+
+/// Median and extremes over the rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stat {
+    /// The middle one; of an even number, the mean of the two in the middle.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Stat {
+    /// `None` of nothing.
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let high = *values.get(middle)?;
+        let low = if values.len().is_multiple_of(2) { *values.get(middle - 1)? } else { high };
+        Some(Self { median: f64::midpoint(low, high), min, max })
+    }
+}
+
+impl Run {
+    pub(super) fn begin(quick: bool, rounds: u32) -> Self {
+        let ask = |program: &str, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            machine::said(command).unwrap_or_default()
+        };
+        Self {
+            date: ask("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+            commit: ask("git", &["rev-parse", "--short=12", "HEAD"]),
+            modified: !ask("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty(),
+            quick,
+            rounds,
+            machine: Machine::look(),
+            offloads: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            samples: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Median and extremes of one figure.
+    pub fn stat(&self, mode: Mode, kind: Kind, test: &str, value: &str) -> Option<Stat> {
+        let samples = self.samples.iter().filter(|s| s.mode == mode && s.kind == kind && s.test == test);
+        Stat::of(samples.filter_map(|sample| sample.values.get(value).copied()).collect())
+    }
+
+    /// The makes that were measured in a mode, in the order of the tables.
+    pub fn kinds(&self, mode: Mode) -> Vec<Kind> {
+        let measured = |kind: &Kind| self.samples.iter().any(|sample| sample.mode == mode && sample.kind == *kind);
+        self.versions.keys().copied().filter(measured).collect()
+    }
+
+    /// The modes that were measured.
+    pub fn modes(&self) -> Vec<Mode> {
+        Mode::BOTH.into_iter().filter(|&mode| self.samples.iter().any(|sample| sample.mode == mode)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_the_middle_of_the_rounds() {
+        let stat = Stat::of(vec![3.0, 1.0, 2.0]).unwrap();
+        assert_eq!(stat, Stat { median: 2.0, min: 1.0, max: 3.0 });
+        assert_eq!(Stat::of(vec![4.0, 1.0]).unwrap().median, 2.5);
+        assert_eq!(Stat::of(Vec::new()), None);
+    }
+}
