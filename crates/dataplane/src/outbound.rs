@@ -230,17 +230,18 @@ impl Path {
             }
             Err(_) => {
                 self.tally.drop(Reason::Mtu);
-                self.answer_too_big(flow.shared, tun, packet, mtu);
+                self.answer_too_big(tun, packet, mtu);
                 false
             }
         }
     }
 
-    fn answer_too_big(&mut self, shared: &Shared, tun: &Tun, packet: &[u8], mtu: u16) {
+    fn answer_too_big(&mut self, tun: &Tun, packet: &[u8], mtu: u16) {
         let Some(left) = self.icmp_left.checked_sub(1) else { return };
         let Some(inner) = esp::packet::Inner::parse(packet) else { return };
-        // Without an inside address of that family the destination's own stands in: hosts accept it.
-        let source = shared.inside_address(inner.source.is_ipv4()).unwrap_or(inner.destination);
+        // From the packet's own destination: the kernel drops what comes in with one of its own addresses, and a
+        // host asks of such an error only that it quotes a packet of its own.
+        let source = inner.destination;
         if let Some(len) = icmp::too_big(packet, mtu, source, &mut self.scratch) {
             self.icmp_left = left;
             if self.scratch.get(..len).is_none_or(|answer| write_packet(tun, answer).is_err()) {

@@ -1,6 +1,5 @@
 //! What the handle and the two workers share: the published outbound SA, the limits, the counters, the way up.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -160,11 +159,6 @@ impl Shared {
             self.set_inner_limit(outbound);
             self.emit(Event::PathMtu { mtu: learnt });
         }
-    }
-
-    /// An address of ours for ICMP errors to `sender`'s family.
-    pub(crate) fn inside_address(&self, ipv4: bool) -> Option<IpAddr> {
-        self.config.inside.iter().map(ipnet::IpNet::addr).find(|ip| ip.is_ipv4() == ipv4)
     }
 
     pub(crate) const fn probe(&self) -> Option<ProbeAddresses> {

@@ -20,8 +20,11 @@ fn main() -> ExitCode {
         ["endpoint", rest @ ..] => endpoint::run(rest),
         ["serve", address, octets] => transfer::serve(address, octets),
         ["fetch", address, octets] => transfer::fetch(address, octets),
+        ["blast", address, count, size] => transfer::blast(address, count, size),
+        ["sink", address, count, size] => transfer::sink(address, count, size),
         ["bench", rest @ ..] => bench::run(rest),
-        _ => Err("usage: rig endpoint KEY=VALUE... | serve ADDRESS OCTETS | fetch ADDRESS OCTETS | bench [SECONDS]"
+        _ => Err("usage: rig endpoint KEY=VALUE... | serve ADDRESS OCTETS | fetch ADDRESS OCTETS | \
+            blast ADDRESS COUNT SIZE | sink ADDRESS COUNT SIZE | bench [SECONDS [KEY=VALUE...]]"
             .into()),
     };
     match result {

@@ -52,7 +52,8 @@ fn sweep() {
     }
 }
 
-/// The built example; `cargo test` builds examples beside the tests.
+/// The built example. `cargo test -p dataplane` builds it beside the tests; with `--test` cargo leaves it as it was,
+/// so build it first then (`cargo build -p dataplane --example rig`).
 pub(crate) fn example() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     if path.file_name().is_some_and(|name| name == "rig") {
@@ -206,7 +207,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -223,7 +224,7 @@ impl Endpoint {
         endpoint
     }
 
-    fn answer(&mut self) -> String {
+    pub(crate) fn answer(&mut self) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).expect("the endpoint died or hangs");
             if !line.starts_with("event ") {
