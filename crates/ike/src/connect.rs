@@ -99,8 +99,7 @@ impl Endpoint {
             return;
         }
         self.reconnect.at = None;
-        self.ctx.has_home = self.home().is_some();
-        if self.ctx.has_home || self.sas.values().any(Sa::is_attempt) {
+        if self.home().is_some() || self.sas.values().any(Sa::is_attempt) {
             return;
         }
         self.reconnect.attempts += 1;

@@ -157,6 +157,10 @@ impl Endpoint {
         let ours = crossed && self.established_by(loser).is_some_and(|sa| sa.role == Role::Initiator);
         self.ctx.notice(Notice::DuplicateIke { spi: loser });
         self.supersede(loser, until, ours);
+        // Some peers drop one of the two on their own: find out whether the one that stays is still held there.
+        if let Some(winner) = self.established_by(if loser == older { newer } else { older }) {
+            winner.ask = true;
+        }
     }
 
     fn limit_established(&mut self, keep: IkeSpi) {

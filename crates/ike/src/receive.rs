@@ -155,6 +155,7 @@ impl Endpoint {
 
     fn on_init_answer(&mut self, spi: IkeSpi, answer: initiator::Answer) {
         let Some(Sa::Initiator(mut sa)) = self.sas.remove(&spi) else { return };
+        self.ctx.alone = self.sas.is_empty();
         match sa.apply(&mut self.ctx, answer) {
             Some(next) => self.hold(Sa::Authenticating(Box::new(next))),
             None => self.hold(Sa::Initiator(sa)),

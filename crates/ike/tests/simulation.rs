@@ -295,6 +295,9 @@ impl Run {
         for (index, node) in self.world.nodes.iter().enumerate() {
             let books = &node.books;
             let calm = gentle && self.world.nodes.iter().all(|n| n.books.unreachable + n.books.closes == 0);
+            if calm && self.scenario.link.loss <= 100 && books.child_losses > 0 {
+                return Err(format!("node {index} was without a child {} times", books.child_losses));
+            }
             // Two IKE SAs initiated at once cost the loser its child, so this holds with one initiator.
             if calm && !self.scenario.both_initiate && books.esp_lost > 0 {
                 return Err(format!("node {index}: {} packets lost to rekeys", books.esp_lost));

@@ -93,8 +93,9 @@ impl Authenticating {
         let id = identification(&ctx.config.local_identity);
         let auth = agreed.transcript().sign(&ctx.config.psk, Role::Initiator, &id);
         let mut payloads = vec![Payload::IdI(id), Payload::Auth(auth)];
-        //= RFC 7296 §2.4: only one who holds no other IKE SA with the peer says so.
-        if !ctx.has_home {
+        //= RFC 7296 §2.4: only one who holds no other IKE SA with the peer says so. One that the peer has begun
+        // counts: told otherwise, it would drop what crosses ours.
+        if ctx.alone {
             payloads.push(message::notify(NotifyType::INITIAL_CONTACT, []));
         }
         payloads.extend(offer.payloads(&ctx.config));

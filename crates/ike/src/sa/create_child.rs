@@ -168,6 +168,10 @@ impl Established {
         nr: &[u8],
     ) {
         let spi_in = exchange.offer.spi_in;
+        if self.close.is_some() {
+            // It goes with the IKE SA, whose DELETE is next.
+            return ctx.free_spi(spi_in);
+        }
         if exchange.deleted_early.contains(&terms.choice.spi) {
             // Deleted by the peer before we knew it (case 46): it never was.
             ctx.free_spi(spi_in);

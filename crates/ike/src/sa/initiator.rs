@@ -33,6 +33,8 @@ pub(crate) struct Initiator {
     turn: u64,
     nonce: Vec<u8>,
     keypair: KeyPair,
+    /// NAT detection; drawn once, for a claimed NAT's hash is random and must stay the same (RFC 7296 §2.6).
+    detection: [Payload; 2],
     cookie: Option<Vec<u8>>,
     rounds: u8,
     window: RequestWindow<()>,
@@ -59,10 +61,12 @@ impl Initiator {
         let group = *groups.first().ok_or(Failure::Unusable("no supported group for the IKE SA"))?;
         let keypair = KeyPair::generate(group, &mut *ctx.rng)
             .map_err(|_| Failure::Unusable("the first group for the IKE SA"))?;
-        let remote = (ctx.config.remote, ctx.config.remote_port).into();
+        let path = Path::new(ctx.config.local, (ctx.config.remote, ctx.config.remote_port).into());
+        let spi = ctx.ike_spi();
         let mut attempt = Self {
-            spi: ctx.ike_spi(),
-            path: Path::new(ctx.config.local, remote),
+            spi,
+            path,
+            detection: nat::detection(ctx, spi, IkeSpi::ZERO, path.local, path.remote),
             started: ctx.now,
             turn: ctx.turn,
             nonce: ctx.nonce(),
@@ -88,7 +92,7 @@ impl Initiator {
             data: self.keypair.public().to_vec(),
         }));
         payloads.push(Payload::Nonce(self.nonce.clone()));
-        payloads.extend(nat::detection(ctx, self.spi, IkeSpi::ZERO, self.path.local, self.path.remote));
+        payloads.extend(self.detection.clone());
         let header =
             Header::new(self.spi, IkeSpi::ZERO, ExchangeType::IKE_SA_INIT, Flags::new(true, false), 0);
         let datagram = wire::encode(&header, &payloads);

@@ -47,8 +47,8 @@ pub(crate) struct Ctx {
     cookies_since: Instant,
     pub(crate) last_failure: Option<(Instant, Failure)>,
     pub(crate) retransmits: u64,
-    /// An IKE SA is established and counts.
-    pub(crate) has_home: bool,
+    /// We hold no IKE SA with the peer, nor is one under way that the peer began.
+    pub(crate) alone: bool,
     /// The child that carries outbound traffic.
     pub(crate) active: Option<ChildId>,
     /// Inbound SPIs in use.
@@ -69,7 +69,7 @@ impl Ctx {
             cookies_since: now,
             last_failure: None,
             retransmits: 0,
-            has_home: false,
+            alone: true,
             active: None,
             spis_in: BTreeSet::new(),
             next_child: 0,

@@ -38,6 +38,7 @@ pub struct Books {
     pub unreachable: u64,
     pub failures: Vec<String>,
     pub closes: u64,
+    pub child_losses: u64,
 }
 
 /// One endpoint.
@@ -180,6 +181,7 @@ impl SimNode {
             Notice::ChildRekeyed { by_us: true, .. } => self.books.child_rekeys += 1,
             Notice::Collision { .. } => self.books.collisions += 1,
             Notice::PeerUnreachable { .. } => self.books.unreachable += 1,
+            Notice::PeerDeletedChild { .. } => self.books.child_losses += 1,
             Notice::IkeClosed { .. } | Notice::PeerDeletedIke => self.books.closes += 1,
             Notice::Failed(failure) => self.books.failures.push(failure.to_string()),
             Notice::Closed => self.closed = true,
