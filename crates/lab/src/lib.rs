@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aws_file;
+pub mod bench;
 pub mod cleanup;
 pub mod demo;
 pub mod embedded;

@@ -64,6 +64,8 @@ enum Command {
         #[arg(long)]
         hold: bool,
     },
+    /// Measures us and our peers in one rig, and prints the tables.
+    Bench(Box<lab::bench::Arguments>),
     /// Removes what killed labs left behind.
     Sweep,
 }
@@ -202,6 +204,7 @@ fn main() -> Result<()> {
         }
         Command::Ikev1Only => lab::ikev1::run(),
         Command::Demo { hold } => demo::run(demo::Options { hold }),
+        Command::Bench(arguments) => lab::bench::run(&arguments),
         Command::Sweep => {
             for name in lab::cleanup::sweep_stale() {
                 println!("removed {name}");

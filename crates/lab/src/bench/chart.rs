@@ -82,7 +82,8 @@ impl Chart {
 
     fn panel(&self, svg: &mut String, panel: &Panel, top: f64) {
         text(svg, (16.0, top + 18.0), "font-weight=\"600\" fill=\"#495057\"", &panel.title);
-        let highest = panel.bars.iter().map(|bar| bar.range.1.max(bar.value)).fold(f64::MIN_POSITIVE, f64::max);
+        let highest =
+            panel.bars.iter().map(|bar| bar.range.1.max(bar.value)).fold(f64::MIN_POSITIVE, f64::max);
         let scale = (WIDTH - LABELS - VALUES) / highest;
         for (index, bar) in panel.bars.iter().enumerate() {
             let y = top + PANEL_TITLE + index as f64 * (BAR + GAP);

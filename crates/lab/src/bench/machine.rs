@@ -29,7 +29,8 @@ impl CpuTime {
         let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let ticks: Vec<f64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         // user nice system idle iowait irq softirq steal
-        let sum = |indices: &[usize]| indices.iter().map(|&index| ticks.get(index).copied().unwrap_or(0.0)).sum();
+        let sum =
+            |indices: &[usize]| indices.iter().map(|&index| ticks.get(index).copied().unwrap_or(0.0)).sum();
         let (busy, steal): (f64, f64) = (sum(&[0, 1, 2, 5, 6]), sum(&[7]));
         Some(Self { busy: busy / TICKS, steal: steal / TICKS })
     }
@@ -117,7 +118,12 @@ impl Machine {
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let total = memory.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
         Self {
-            cpu: format!("{} (family {}, model {})", field("model name"), field("cpu family"), field("model\t")),
+            cpu: format!(
+                "{} (family {}, model {})",
+                field("model name"),
+                field("cpu family"),
+                field("model\t")
+            ),
             cpus: cpuinfo.lines().filter(|line| line.starts_with("processor")).count(),
             crypto_flags: wanted.iter().filter(present).map(|flag| (*flag).to_owned()).collect(),
             kernel: first_line(&fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()),
@@ -130,8 +136,13 @@ impl Machine {
 }
 
 fn sysctls() -> BTreeMap<String, String> {
-    let names =
-        ["ipv4/tcp_congestion_control", "ipv4/tcp_rmem", "ipv4/tcp_wmem", "core/rmem_max", "core/netdev_max_backlog"];
+    let names = [
+        "ipv4/tcp_congestion_control",
+        "ipv4/tcp_rmem",
+        "ipv4/tcp_wmem",
+        "core/rmem_max",
+        "core/netdev_max_backlog",
+    ];
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap_or_default();
     let tidy = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
     names.iter().map(|name| (format!("net.{}", name.replace('/', ".")), tidy(read(name)))).collect()

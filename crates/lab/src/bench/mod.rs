@@ -152,9 +152,10 @@ struct Place {
 
 fn measure_all(arguments: &Arguments) -> Result<Run> {
     let run = Run::begin(arguments.quick, arguments.rounds);
-    let path = arguments.output.clone().unwrap_or_else(|| {
-        Path::new(KEPT_IN).join(format!("{}.json", run.date.replace([' ', ':'], "-")))
-    });
+    let path = arguments
+        .output
+        .clone()
+        .unwrap_or_else(|| Path::new(KEPT_IN).join(format!("{}.json", run.date.replace([' ', ':'], "-"))));
     let mut effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     effort.load_seconds = arguments.load_seconds.unwrap_or(effort.load_seconds);
     let programs = Programs {
@@ -305,5 +306,9 @@ impl Session<'_> {
 }
 
 fn one_line(values: &BTreeMap<String, f64>) -> String {
-    values.iter().map(|(name, value)| format!("{name} {}", report::number(*value))).collect::<Vec<_>>().join(", ")
+    values
+        .iter()
+        .map(|(name, value)| format!("{name} {}", report::number(*value)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

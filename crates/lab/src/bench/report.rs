@@ -91,7 +91,10 @@ fn preamble(run: &Run) -> String {
     let loads = run.samples.iter().filter_map(|sample| sample.values.get("load").copied());
     let loads = Stat::of(loads.collect());
     let load = loads.map_or_else(|| "unknown".to_owned(), |stat| format!("{} (median)", number(stat.median)));
-    let _ = writeln!(text, "- load average during the measurements: {load}; stolen by the hypervisor: {steal:.1} s\n");
+    let _ = writeln!(
+        text,
+        "- load average during the measurements: {load}; stolen by the hypervisor: {steal:.1} s\n"
+    );
     text
 }
 
@@ -136,8 +139,12 @@ fn latency() -> (&'static str, Vec<Column>) {
 
 fn udp() -> (&'static str, Vec<Column>) {
     let heads = ["64", "IMIX", "1400", "64, segmenting sender", "1400, segmenting sender"];
-    let kilo = |(head, load): (&'static str, Load)| Column { factor: 1e-3, ..column(head, load.name(), "pps") };
-    ("UDP at zero loss, thousand packets/s by inner packet size", heads.into_iter().zip(Load::ALL).map(kilo).collect())
+    let kilo =
+        |(head, load): (&'static str, Load)| Column { factor: 1e-3, ..column(head, load.name(), "pps") };
+    (
+        "UDP at zero loss, thousand packets/s by inner packet size",
+        heads.into_iter().zip(Load::ALL).map(kilo).collect(),
+    )
 }
 
 fn table(text: &mut String, run: &Run, mode: Mode, title: &str, columns: &[Column]) {
@@ -146,12 +153,14 @@ fn table(text: &mut String, run: &Run, mode: Mode, title: &str, columns: &[Colum
         .into_iter()
         .map(|kind| (kind, columns.iter().map(|c| run.stat(mode, kind, &c.test, c.value)).collect()))
         .collect();
-    let rows: Vec<_> = rows.into_iter().filter(|(_, cells): &(_, Vec<_>)| cells.iter().any(Option::is_some)).collect();
+    let rows: Vec<_> =
+        rows.into_iter().filter(|(_, cells): &(_, Vec<_>)| cells.iter().any(Option::is_some)).collect();
     if rows.is_empty() {
         return;
     }
     let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
-    let _ = writeln!(text, "**{title}**\n\n| | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
+    let _ =
+        writeln!(text, "**{title}**\n\n| | {} |\n|---|{}", heads.join(" | "), "---:|".repeat(heads.len()));
     for (kind, cells) in rows {
         let cells: Vec<String> = cells.iter().zip(columns).map(|(stat, c)| cell(*stat, c.factor)).collect();
         let name = if kind.is_ours() { format!("**{}**", kind.name()) } else { kind.name().to_owned() };
@@ -244,7 +253,8 @@ pub(super) fn publish(run: &Run, docs: &Path) -> Result<()> {
     }
     std::fs::write(folder.join("results.json"), serde_json::to_string_pretty(run)? + "\n")?;
     let path = docs.join("performance.md");
-    let page = std::fs::read_to_string(&path).unwrap_or_else(|_| format!("# Performance\n\n{BEGIN}\n{END}\n"));
+    let page =
+        std::fs::read_to_string(&path).unwrap_or_else(|_| format!("# Performance\n\n{BEGIN}\n{END}\n"));
     let (before, rest) = page.split_once(BEGIN).context("docs/performance.md has lost its begin mark")?;
     let (_, after) = rest.split_once(END).context("docs/performance.md has lost its end mark")?;
     let page = format!("{before}{BEGIN}\n\n{pictures}{}{END}{after}", markdown(run));
@@ -263,7 +273,10 @@ fn charts(run: &Run) -> Vec<(&'static str, Chart)> {
         panels: panels.into_iter().filter(|panel| !panel.bars.is_empty()).collect(),
     };
     let by_mode = |test: &str, value: &str, all: bool| -> Vec<Panel> {
-        let panel = |mode: Mode| Panel { title: mode.name().to_owned(), bars: bars(run, mode, (test, value, 1.0), all) };
+        let panel = |mode: Mode| Panel {
+            title: mode.name().to_owned(),
+            bars: bars(run, mode, (test, value, 1.0), all),
+        };
         run.modes().into_iter().map(panel).collect()
     };
     let udp = Load::ALL.iter().filter(|load| !load.segment).map(|load| Panel {

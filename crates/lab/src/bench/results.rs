@@ -117,7 +117,8 @@ impl Run {
 
     /// The makes that were measured in a mode, in the order of the tables.
     pub fn kinds(&self, mode: Mode) -> Vec<Kind> {
-        let measured = |kind: &Kind| self.samples.iter().any(|sample| sample.mode == mode && sample.kind == *kind);
+        let measured =
+            |kind: &Kind| self.samples.iter().any(|sample| sample.mode == mode && sample.kind == *kind);
         self.versions.keys().copied().filter(measured).collect()
     }
 

@@ -119,8 +119,7 @@ impl Rig {
         let batch = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         this.lan.ip_batch(&batch(&["addr add 10.10.0.2/16 dev eth0", "route add default via 10.10.0.1"]))?;
         this.gw.ip_batch(&batch(&["addr add 10.10.0.1/16 dev lan0", "addr add 192.0.2.1/24 dev wan0"]))?;
-        this.aws
-            .ip_batch(&batch(&["addr add 192.0.2.2/24 dev wan0", "addr add 172.31.0.1/16 dev vpc0"]))?;
+        this.aws.ip_batch(&batch(&["addr add 192.0.2.2/24 dev wan0", "addr add 172.31.0.1/16 dev vpc0"]))?;
         this.vpc
             .ip_batch(&batch(&["addr add 172.31.0.10/16 dev eth0", "route add default via 172.31.0.1"]))?;
         for gateway in [&this.gw, &this.aws] {
@@ -134,7 +133,8 @@ impl Rig {
 
     fn switch_segmentation_off(&self) -> Result<()> {
         for (role, interface) in ENDS {
-            let words = ["-K", interface, "tso", "off", "gso", "off", "tx-udp-segmentation", "off", "gro", "on"];
+            let words =
+                ["-K", interface, "tso", "off", "gso", "off", "tx-udp-segmentation", "off", "gro", "on"];
             self.host(role).run(&[&["ethtool"], words.as_slice()].concat())?;
         }
         Ok(())
@@ -157,7 +157,8 @@ impl Rig {
     /// What an interface received so far.
     pub(super) fn received(&self, role: Role, interface: &str) -> Result<Received> {
         let folder = format!("/sys/class/net/{interface}/statistics");
-        let text = self.host(role).run(&["cat", &format!("{folder}/rx_bytes"), &format!("{folder}/rx_packets")])?;
+        let text =
+            self.host(role).run(&["cat", &format!("{folder}/rx_bytes"), &format!("{folder}/rx_packets")])?;
         let mut numbers = text.lines().map(str::parse::<u64>);
         match (numbers.next(), numbers.next()) {
             (Some(Ok(bytes)), Some(Ok(packets))) => Ok(Received { bytes, packets }),
@@ -177,7 +178,10 @@ impl Rig {
         ];
         let text = self.gw.run(&["ethtool", "-k", "wan0"])?;
         let lines = text.lines().map(str::trim);
-        Ok(lines.filter(|line| WATCHED.iter().any(|name| line.starts_with(name))).map(str::to_owned).collect())
+        Ok(lines
+            .filter(|line| WATCHED.iter().any(|name| line.starts_with(name)))
+            .map(str::to_owned)
+            .collect())
     }
 }
 

@@ -189,7 +189,7 @@ enum Kept<'r> {
     /// The writing end of a program's standard input: closing it ends the program.
     Stdin { _pipe: ChildStdin },
     /// A daemon that the lab knows how to run.
-    StrongSwan { _daemon: StrongSwan<'r> },
+    StrongSwan { _daemon: Box<StrongSwan<'r>> },
 }
 
 /// Memory of the gateways in MiB.
@@ -218,7 +218,9 @@ impl Running<'_> {
     fn wait_for_interface(&mut self, rig: &Rig, role: Role, name: &str) -> Result<()> {
         let path = format!("/sys/class/net/{name}");
         let what = format!("the interface {name}");
-        wait::until(UP, &what, || self.ended().is_some() || rig.host(role).run(&["test", "-e", &path]).is_ok())?;
+        wait::until(UP, &what, || {
+            self.ended().is_some() || rig.host(role).run(&["test", "-e", &path]).is_ok()
+        })?;
         self.check()
     }
 
@@ -258,11 +260,6 @@ impl Running<'_> {
             rig.host(*role).ip(&format!("link set {interface} txqueuelen {TXQUEUELEN}"))?;
         }
         Ok(())
-    }
-
-    /// The process of a gateway.
-    pub(super) fn pid(&self, role: Role) -> Option<u32> {
-        self.pids.iter().find(|(owner, _)| *owner == role).map(|(_, pid)| *pid)
     }
 
     /// CPU seconds of both gateways' processes so far.

@@ -11,7 +11,8 @@ use crate::netns;
 /// Starts one on each side, the far one as the lighthouse.
 pub(super) fn start(rig: &Rig) -> Result<Running<'_>> {
     let folder = rig.scratch();
-    let certificate = |arguments: &[&str]| netns::run(Command::new("nebula-cert").current_dir(folder).args(arguments));
+    let certificate =
+        |arguments: &[&str]| netns::run(Command::new("nebula-cert").current_dir(folder).args(arguments));
     certificate(&["ca", "-name", "bench"])?;
     let mut running = Running::default();
     for (role, name, inside, behind, beyond, peer) in

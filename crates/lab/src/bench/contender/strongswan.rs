@@ -30,15 +30,16 @@ pub(super) fn start(rig: &Rig) -> Result<Running<'_>> {
             ..Settings::aws(Side::One)
         };
         let host = rig.host(role);
-        let started = StrongSwan::start_in(host, rig.scratch().join(format!("strongswan-{role:?}")), settings)?;
+        let started =
+            StrongSwan::start_in(host, rig.scratch().join(format!("strongswan-{role:?}")), settings)?;
         host.ip(&format!("link set ipsec0 mtu {PEER_MTU}"))?;
         running.interface(role, "ipsec0");
         running.pids.push((role, pid_in(host.name())?));
-        running.kept.extend(near.replace(started).map(|far| Kept::StrongSwan { _daemon: far }));
+        running.kept.extend(near.replace(started).map(|far| Kept::StrongSwan { _daemon: Box::new(far) }));
     }
     let near = near.context("nothing was started")?;
     near.initiate()?;
-    running.kept.push(Kept::StrongSwan { _daemon: near });
+    running.kept.push(Kept::StrongSwan { _daemon: Box::new(near) });
     Ok(running)
 }
 

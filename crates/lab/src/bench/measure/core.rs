@@ -76,7 +76,11 @@ impl Core {
     /// Runs it on a rig that carries nothing else.
     pub(in crate::bench) fn run(self, rig: &Rig, seconds: u32) -> Result<Values> {
         let mut plane = start_plane(rig, self.raw)?;
-        let cost = if self.encrypt { self.encrypt(rig, &mut plane, seconds)? } else { self.decrypt(rig, &mut plane)? };
+        let cost = if self.encrypt {
+            self.encrypt(rig, &mut plane, seconds)?
+        } else {
+            self.decrypt(rig, &mut plane)?
+        };
         cost.values()
     }
 
@@ -88,9 +92,13 @@ impl Core {
         let mut command = vec![binary("cgwd-lab")?.display().to_string()];
         let millis = (u64::from(seconds) + 1) * 1000;
         command.extend(
-            format!("bench blast {} --trial 1 --size {} --millis {millis} --rate {OFFERED}", target(), self.size.name())
-                .split_whitespace()
-                .map(str::to_owned),
+            format!(
+                "bench blast {} --trial 1 --size {} --millis {millis} --rate {OFFERED}",
+                target(),
+                self.size.name()
+            )
+            .split_whitespace()
+            .map(str::to_owned),
         );
         command.extend(self.segment.then(|| "--segment".to_owned()));
         let generator = contender::spawn(rig, Role::Gw, &command, &[], false)?;
@@ -142,7 +150,15 @@ fn start_plane(rig: &Rig, raw: bool) -> Result<Talk> {
 
 /// Drops everything that reaches an interface, before the host's own protocols see it; ARP passes.
 fn drop_at(rig: &Rig, role: Role, interface: &str) -> Result<()> {
-    rig.host(role).run(&["ping", "-n", "-c", "1", "-W", "1", if role == Role::Aws { "192.0.2.1" } else { "192.0.2.2" }])?;
+    rig.host(role).run(&[
+        "ping",
+        "-n",
+        "-c",
+        "1",
+        "-W",
+        "1",
+        if role == Role::Aws { "192.0.2.1" } else { "192.0.2.2" },
+    ])?;
     rig.host(role).nft(&format!(
         "table netdev bench {{ chain in {{ type filter hook ingress device {interface} priority 0; policy accept; \
          meta protocol ip counter drop\n }} }}"

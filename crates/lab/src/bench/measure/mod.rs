@@ -50,7 +50,8 @@ pub(super) struct Talk {
 impl Talk {
     /// Takes over a process that was started with pipes, and waits for its first line.
     pub(super) fn new(mut process: Process) -> Result<Self> {
-        let (stdin, stdout) = (process.take_stdin().context("no pipe")?, process.take_stdout().context("no pipe")?);
+        let (stdin, stdout) =
+            (process.take_stdin().context("no pipe")?, process.take_stdout().context("no pipe")?);
         let mut this = Self { process, stdin, stdout: BufReader::new(stdout) };
         let _ready: String = this.hear()?;
         Ok(this)

@@ -45,7 +45,8 @@ impl Tcp {
     /// Runs it.
     pub(in crate::bench) fn run(self, rig: &Rig, running: &Running<'_>, effort: Effort) -> Result<Values> {
         let seconds = effort.tcp_seconds;
-        let mut server = contender::spawn(rig, Role::Vpc, &["iperf3", "-s", "-1"].map(str::to_owned), &[], false)?;
+        let mut server =
+            contender::spawn(rig, Role::Vpc, &["iperf3", "-s", "-1"].map(str::to_owned), &[], false)?;
         let pid = server.pid();
         wait::until(Duration::from_secs(3), "iperf3's server", || listens(pid))?;
         let before = [rig.received(Role::Aws, "wan0")?, rig.received(Role::Gw, "wan0")?];

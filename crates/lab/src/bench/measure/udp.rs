@@ -83,7 +83,8 @@ pub(in crate::bench) struct Bench<'r> {
 impl<'r> Bench<'r> {
     /// Starts the sink on the VPC host.
     pub(in crate::bench) fn new(rig: &'r Rig) -> Result<Self> {
-        let command = [binary("cgwd-lab")?.display().to_string(), "bench".into(), "sink".into(), vpc(PORT).to_string()];
+        let command =
+            [binary("cgwd-lab")?.display().to_string(), "bench".into(), "sink".into(), vpc(PORT).to_string()];
         let sink = Talk::new(contender::spawn(rig, Role::Vpc, &command, &[], true)?)?;
         Ok(Self { rig, sink, trials: 0 })
     }
@@ -119,7 +120,12 @@ impl<'r> Bench<'r> {
     }
 
     /// The highest rate without loss. `hint` is where to begin, from an earlier round.
-    pub(in crate::bench) fn search(&mut self, load: Load, effort: Effort, hint: Option<f64>) -> Result<Values> {
+    pub(in crate::bench) fn search(
+        &mut self,
+        load: Load,
+        effort: Effort,
+        hint: Option<f64>,
+    ) -> Result<Values> {
         // The neighbours' addresses are known and the caches warm.
         self.trial(load, 2000.0, 100)?;
         let mut search = Search::new(hint.unwrap_or(FIRST));

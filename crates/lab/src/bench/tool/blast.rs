@@ -27,7 +27,7 @@ const MAX_BACKLOG: Duration = Duration::from_millis(2);
 /// Which packets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Size {
+pub(in crate::bench) enum Size {
     /// 64 octets of IP packet.
     #[value(name = "64")]
     Small,
@@ -39,11 +39,8 @@ pub enum Size {
 }
 
 impl Size {
-    /// All of them, in the order of the tables.
-    pub const ALL: [Self; 3] = [Self::Small, Self::Imix, Self::Large];
-
     /// Its name in tables and as an argument.
-    pub const fn name(self) -> &'static str {
+    pub(in crate::bench) const fn name(self) -> &'static str {
         match self {
             Self::Small => "64",
             Self::Imix => "imix",
@@ -62,7 +59,7 @@ impl Size {
     }
 
     /// Mean octets of an IP packet.
-    pub fn mean(self) -> f64 {
+    pub(in crate::bench) fn mean(self) -> f64 {
         let pattern = self.pattern();
         pattern.iter().sum::<usize>() as f64 / pattern.len() as f64
     }
@@ -70,24 +67,24 @@ impl Size {
 
 /// What to send.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Options {
+pub(in crate::bench) struct Options {
     /// Where to.
-    pub target: SocketAddr,
+    pub(super) target: SocketAddr,
     /// Number of this trial.
     #[arg(long)]
-    pub trial: u64,
+    pub(super) trial: u64,
     /// Packets a second; 0 for as many as possible.
     #[arg(long)]
-    pub rate: u64,
+    pub(super) rate: u64,
     /// For how long.
     #[arg(long)]
-    pub millis: u64,
+    pub(super) millis: u64,
     /// Which packets.
     #[arg(long, value_enum)]
-    pub size: Size,
+    pub(super) size: Size,
     /// Hand trains to the kernel.
     #[arg(long)]
-    pub segment: bool,
+    pub(super) segment: bool,
 }
 
 /// What was sent.
@@ -219,7 +216,10 @@ fn wait_for_room(socket: &UdpSocket, error: std::io::Error) -> Result<()> {
             Ok(())
         }
         ConnectionRefused | HostUnreachable => Ok(()),
-        _ if error.raw_os_error() == Some(net::errno::ENOBUFS) => Ok(std::thread::sleep(REST)),
+        _ if error.raw_os_error() == Some(net::errno::ENOBUFS) => {
+            std::thread::sleep(REST);
+            Ok(())
+        }
         _ => Err(error.into()),
     }
 }
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_packet_has_room_for_its_stamp() {
-        for size in Size::ALL {
+        for size in [Size::Small, Size::Imix, Size::Large] {
             assert!(size.pattern().iter().all(|len| len - HEADERS >= stamp::LEN));
         }
     }

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 /// A hidden subcommand of `cgwd-lab bench`.
 #[derive(Subcommand, Debug)]
-pub enum Tool {
+pub(super) enum Tool {
     /// Sends numbered datagrams at a rate.
     Blast(blast::Options),
     /// Receives them and says what was lost, late or out of order.
@@ -33,7 +33,7 @@ impl Tool {
     ///
     /// # Errors
     /// What the tool failed at.
-    pub fn run(&self) -> Result<()> {
+    pub(super) fn run(&self) -> Result<()> {
         match self {
             Self::Blast(options) => blast::run(options),
             Self::Sink(options) => sink::run(options),

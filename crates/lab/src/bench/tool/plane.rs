@@ -17,7 +17,7 @@ use super::{answer, next_line};
 
 /// Which of the two ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum End {
+pub(in crate::bench) enum End {
     /// The gateway's.
     Gw,
     /// AWS's.
@@ -59,25 +59,25 @@ pub(super) const SUITE: EspSuite = EspSuite { transform: EspTransform::AesGcm16(
 
 /// Its addresses and its encapsulation.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Options {
+pub(in crate::bench) struct Options {
     /// Our outside address and port.
     #[arg(long)]
-    pub local: SocketAddr,
+    pub(super) local: SocketAddr,
     /// The other end's.
     #[arg(long)]
-    pub remote: SocketAddr,
+    pub(super) remote: SocketAddr,
     /// Which end this is.
     #[arg(long, value_enum)]
-    pub end: End,
+    pub(super) end: End,
     /// The TUN interface to make.
     #[arg(long, default_value = "cgw0")]
-    pub interface: String,
+    pub(super) interface: String,
     /// Our inside address with its prefix.
     #[arg(long)]
-    pub inside: IpNet,
+    pub(super) inside: IpNet,
     /// Protocol 50 instead of UDP.
     #[arg(long)]
-    pub raw: bool,
+    pub(super) raw: bool,
 }
 
 /// What went through, in inner packets and octets.

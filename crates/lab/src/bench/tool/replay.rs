@@ -23,22 +23,22 @@ const NEXT_HEADER: u8 = 4;
 
 /// What to send.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Options {
+pub(in crate::bench) struct Options {
     /// Our outside address and port.
     #[arg(long)]
-    pub local: SocketAddr,
+    pub(super) local: SocketAddr,
     /// The receiver's.
     #[arg(long)]
-    pub remote: SocketAddr,
+    pub(super) remote: SocketAddr,
     /// Octets of the inner IP packet.
     #[arg(long, default_value_t = 1400)]
-    pub size: usize,
+    pub(super) size: usize,
     /// How many packets to seal.
     #[arg(long)]
-    pub packets: usize,
+    pub(super) packets: usize,
     /// Packets a second; 0 for as many as possible.
     #[arg(long, default_value_t = 0)]
-    pub rate: u64,
+    pub(super) rate: u64,
 }
 
 /// One pass over the sealed packets.

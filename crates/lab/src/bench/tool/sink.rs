@@ -24,9 +24,9 @@ const QUIET: Duration = Duration::from_millis(150);
 
 /// Where to listen.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Options {
+pub(in crate::bench) struct Options {
     /// Our address.
-    pub local: SocketAddr,
+    pub(super) local: SocketAddr,
 }
 
 /// What arrived. One-way times in microseconds.

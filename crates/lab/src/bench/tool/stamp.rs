@@ -27,7 +27,8 @@ impl Stamp {
 
     /// Reads it back; `None` for a datagram that is too short.
     pub(super) fn read(datagram: &[u8]) -> Option<Self> {
-        let mut words = datagram.get(..LEN)?.chunks_exact(8).filter_map(|c| c.try_into().ok().map(u64::from_le_bytes));
+        let mut words =
+            datagram.get(..LEN)?.chunks_exact(8).filter_map(|c| c.try_into().ok().map(u64::from_le_bytes));
         Some(Self { trial: words.next()?, number: words.next()?, sent_nanos: words.next()? })
     }
 }
