@@ -225,12 +225,18 @@ pub struct Bgp {
     pub peer: IpAddr,
     /// AWS's autonomous system.
     pub asn: u32,
-    /// Prefixes accepted from AWS.
+    /// Prefixes received from AWS, used or not.
     pub received: u64,
+    /// Of these, used.
+    #[serde(default)]
+    pub accepted: u64,
     /// Prefixes announced to AWS.
     pub advertised: u64,
     /// Seconds since Established; `null` before.
     pub uptime_seconds: Option<f64>,
+    /// Why the session is not Established, in words; `null` when it is.
+    #[serde(default)]
+    pub waiting_for: Option<String>,
 }
 
 /// What went wrong last.

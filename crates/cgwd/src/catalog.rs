@@ -213,6 +213,18 @@ codes! {
         "Narrow the tunnel's algorithms in the configuration, or the tunnel options at AWS.";
     ConfigReloaded = "CONFIG-RELOADED", Info, "A changed configuration was taken over", "", "";
     BgpUp = "BGP-UP", Info, "The BGP session is established", "", "";
+    BgpNotification = "BGP-NOTIFICATION", Warning,
+        "A BGP NOTIFICATION ended the session",
+        "The text has its code and subcode (RFC 4271 section 4.5), what they mean, and what to do.",
+        "Follow the text.";
+    BgpPrefixes = "BGP-PREFIXES", Warning,
+        "A limit on the number of prefixes is near, or was reached",
+        "AWS ends the session with Cease 6/1 when a virtual private gateway is told more than 100 prefixes (a transit gateway more than 1,000); what is beyond our limit is therefore not announced. In the other direction our own limit counts.",
+        "Aggregate the prefixes in lan or advertise, or change max_advertised or max_accepted in the configuration.";
+    BgpMalformed = "BGP-MALFORMED", Warning,
+        "A malformed BGP UPDATE was received",
+        "Its prefixes count as withdrawn (RFC 7606); the session goes on.",
+        "Report it to AWS with the text.";
     BgpDown = "BGP-DOWN", Warning,
         "The BGP session ended",
         "The text names the NOTIFICATION or the timer that ended it.",

@@ -1,4 +1,5 @@
 //! The commands that need no daemon.
+#![allow(clippy::unwrap_used)]
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

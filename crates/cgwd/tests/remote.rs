@@ -1,4 +1,5 @@
 //! The commands that ask a daemon, against a fake one: what they print and how they exit.
+#![allow(clippy::unwrap_used)]
 
 mod fake;
 

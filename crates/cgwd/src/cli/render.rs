@@ -59,6 +59,9 @@ fn details(text: &mut String, tunnel: &Tunnel, paint: &Paint) {
             "    bgp     {}{uptime} with {} AS {}, {} received, {} advertised",
             bgp.state, bgp.peer, bgp.asn, bgp.received, bgp.advertised
         );
+        if let Some(why) = bgp.waiting_for.as_ref().filter(|_| tunnel.stage == Stage::Bgp) {
+            let _ = writeln!(text, "            {why}");
+        }
     }
     if let Some(error) = &tunnel.last_error {
         let current = tunnel.stage != Stage::Up;

@@ -67,11 +67,11 @@ impl Supervisor {
             Action::Drain if line.drained => return Ok(format!("{full} was drained already")),
             Action::Undrain if !line.drained => return Ok(format!("{full} was not drained")),
             Action::Drain => {
-                line.drained = true;
+                line.drain_tunnel(true, now);
                 (format!("{full}: drained, traffic leaves by the other tunnel"), Some(Code::TunnelDrained))
             }
             Action::Undrain => {
-                line.drained = false;
+                line.drain_tunnel(false, now);
                 (format!("{full}: back in service"), Some(Code::TunnelUndrained))
             }
         };

@@ -41,6 +41,13 @@ pub(super) enum Incoming {
         /// What.
         event: dataplane::Event,
     },
+    /// A BGP connection says something.
+    Bgp {
+        /// Whose.
+        line: LineId,
+        /// What.
+        event: super::bgp::Event,
+    },
 }
 
 /// A sink for the events of one line's worker threads.

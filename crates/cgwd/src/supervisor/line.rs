@@ -18,12 +18,14 @@ use routes::dampening::Dampener;
 use tokio::sync::mpsc;
 use tunnel::{Effect, Tunnel};
 
+use super::bgp::Session;
 use super::inbox::{Incoming, LineId, plane_events};
 use super::sockets::Sockets;
 use super::trial::{Trials, Verdict};
 use super::{address, host, mtu};
 use crate::api::Stage;
 use crate::catalog::Code;
+use crate::translate;
 use crate::translate::failure::Finding;
 use crate::translate::ike_config::{PORT_NAT_T, ike_config};
 use crate::tunnel::echo;
@@ -73,6 +75,7 @@ pub(super) struct Running {
     pub(super) local: IpAddr,
     pub(super) glue: Tunnel<dataplane::Tunnel>,
     pub(super) closed: bool,
+    pub(super) bgp: Option<Session>,
     probe: Option<ProbeAddresses>,
     path_mtu: u16,
     reset_at: Option<Instant>,
@@ -141,8 +144,9 @@ impl Line {
             State::Waiting { retry_at } => Some(*retry_at),
             State::Running(running) => {
                 let negotiator = running.glue.poll_timeout().map(|(at, _)| at);
+                let session = running.bgp.as_ref().and_then(Session::deadline);
                 let deadlines =
-                    [negotiator, self.health.deadline(), running.reset_at, self.trials.deadline()];
+                    [negotiator, session, self.health.deadline(), running.reset_at, self.trials.deadline()];
                 deadlines.into_iter().flatten().min()
             }
         }
@@ -185,12 +189,16 @@ impl Line {
         let plane = dataplane::Tunnel::start(self.plane_config(local, probe), events)
             .map_err(|error| error.to_string())?;
         host::loosen_reverse_path(&self.config.interface);
+        let bgp = translate::bgp::config(&self.connection, &self.config)
+            .map(|config| Session::new(self.id, config, &self.config.interface, around.inbox, now))
+            .transpose()?;
         let negotiator = ike_config(&self.config, local, self.psk.clone());
         let endpoint = Endpoint::new(negotiator, Box::new(net::OsRng), now);
         Ok(Running {
             local,
             glue: Tunnel::new(endpoint, plane),
             closed: false,
+            bgp,
             probe,
             path_mtu: self.config.path_mtu,
             reset_at: None,
@@ -331,6 +339,63 @@ impl Line {
         }
     }
 
+    /// Takes what a BGP connection says.
+    pub(super) fn bgp_event(&mut self, event: super::bgp::Event, now: Instant, out: &mut Vec<Reaction>) {
+        let Some(session) = self.bgp_mut() else { return };
+        let findings = session.event(event, now);
+        self.say_bgp(findings, now, out);
+    }
+
+    fn bgp_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.state {
+            State::Running(running) => running.bgp.as_mut(),
+            State::Waiting { .. } => None,
+        }
+    }
+
+    /// Takes over what changed around an unchanged tunnel: its connection's settings, BGP among them.
+    pub(super) fn follow(
+        &mut self,
+        connection: Rc<config::Connection>,
+        inbox: &mpsc::Sender<Incoming>,
+        now: Instant,
+    ) -> Result<(), String> {
+        let before = translate::bgp::config(&self.connection, &self.config);
+        let after = translate::bgp::config(&connection, &self.config);
+        self.connection = connection;
+        let State::Running(running) = &mut self.state else { return Ok(()) };
+        if before == after {
+            return Ok(());
+        }
+        if let Some(mut session) = running.bgp.take() {
+            session.shut_down(now);
+        }
+        running.bgp = after
+            .map(|config| Session::new(self.id, config, &self.config.interface, inbox, now))
+            .transpose()?;
+        Ok(())
+    }
+
+    fn say_bgp(&mut self, findings: Vec<Finding>, now: Instant, out: &mut Vec<Reaction>) {
+        out.extend(findings.into_iter().map(|finding| self.health.said(finding, now)));
+    }
+
+    /// Takes the tunnel out of service, or puts it back.
+    pub(super) fn drain_tunnel(&mut self, drained: bool, now: Instant) {
+        self.drained = drained;
+        if let Some(session) = self.bgp_mut() {
+            session.drain_tunnel(drained, now);
+        }
+    }
+
+    /// Says goodbye to AWS: BGP first, for it needs the tunnel.
+    pub(super) fn close(&mut self, sockets: &Sockets, now: Instant, out: &mut Vec<Reaction>) {
+        if let Some(session) = self.bgp_mut() {
+            session.shut_down(now);
+        }
+        self.command(Command::Close, sockets, now, out);
+    }
+
     /// An ESP packet that came to the control socket.
     pub(super) fn deliver(&self, datagram: &[u8], remote: SocketAddr) {
         if let State::Running(running) = &self.state {
@@ -339,14 +404,8 @@ impl Line {
     }
 
     /// Does what is due.
-    pub(super) fn turn(
-        &mut self,
-        bgp_established: Option<bool>,
-        sockets: &Sockets,
-        now: Instant,
-        out: &mut Vec<Reaction>,
-    ) {
-        let mut outside = Outside { bgp_established, ..Outside::default() };
+    pub(super) fn turn(&mut self, sockets: &Sockets, now: Instant, out: &mut Vec<Reaction>) {
+        let mut outside = Outside::default();
         if let State::Running(running) = &mut self.state {
             if running.reset_at.is_some_and(|at| at <= now) {
                 running.reset_at = None;
@@ -361,6 +420,7 @@ impl Line {
             let status = running.glue.status();
             outside.ike = matches!(status.phase, Phase::Established | Phase::IkeOnly);
             outside.ike_heard = status.ike.and_then(|ike| ike.last_heard);
+            outside.bgp_established = running.bgp.as_ref().map(Session::established);
         }
         let verdicts = self.trials.turn(sockets, now);
         self.judge(verdicts, now, out);
@@ -371,6 +431,11 @@ impl Line {
                 Reaction::Reset => self.command(Command::Reset, sockets, now, out),
                 Reaction::Event(..) | Reaction::StageChanged { .. } => out.push(reaction),
             }
+        }
+        let answers = self.health.stage() >= Stage::Bgp;
+        if let Some(session) = self.bgp_mut() {
+            let findings = session.turn(answers, now);
+            self.say_bgp(findings, now, out);
         }
     }
 

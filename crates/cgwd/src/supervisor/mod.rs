@@ -6,6 +6,7 @@
 
 mod actions;
 mod address;
+mod bgp;
 mod host;
 mod inbox;
 mod line;
@@ -24,7 +25,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
-use ike::Command;
 use model::Instant;
 use net::MonotonicClock;
 use tokio::sync::{mpsc, watch};
@@ -98,7 +98,9 @@ impl Supervisor {
                         && line.running().is_some_and(|running| running.local == local.ip())
                 })
             }
-            Incoming::Plane { line: id, .. } => self.lines.iter().position(|line| line.id == *id),
+            Incoming::Plane { line: id, .. } | Incoming::Bgp { line: id, .. } => {
+                self.lines.iter().position(|line| line.id == *id)
+            }
         };
         let Some(line) = index.and_then(|index| self.lines.get_mut(index)) else { return };
         match incoming {
@@ -107,6 +109,7 @@ impl Supervisor {
             }
             Incoming::Esp { remote, datagram, .. } => line.deliver(&datagram, remote),
             Incoming::Plane { event, .. } => line.plane_event(event, &self.sockets, now, &mut out),
+            Incoming::Bgp { event, .. } => line.bgp_event(event, now, &mut out),
         }
         let id = line.id;
         self.take(id, out, now);
@@ -124,8 +127,7 @@ impl Supervisor {
                 dropped: &self.dropped,
             };
             line.start_if_due(&mut around, now, &mut out);
-            let bgp = bgp_established(&line.connection);
-            line.turn(bgp, &self.sockets, now, &mut out);
+            line.turn(&self.sockets, now, &mut out);
             if !out.is_empty() {
                 all.push((line.id, out));
             }
@@ -230,7 +232,7 @@ impl Supervisor {
     fn close_all(&mut self, now: Instant) {
         let mut out = Vec::new();
         for line in &mut self.lines {
-            line.command(Command::Close, &self.sockets, now, &mut out);
+            line.close(&self.sockets, now, &mut out);
         }
     }
 
@@ -238,20 +240,15 @@ impl Supervisor {
     fn close_turn(&mut self, now: Instant) {
         let mut out = Vec::new();
         for line in &mut self.lines {
-            line.turn(None, &self.sockets, now, &mut out);
+            line.turn(&self.sockets, now, &mut out);
         }
     }
 
     fn all_closed(&self) -> bool {
-        self.lines.iter().filter_map(Line::running).all(|running| running.closed)
-    }
-}
-
-/// Whether BGP stands between an answering tunnel and `up`; `None` when it does not.
-fn bgp_established(connection: &config::Connection) -> Option<bool> {
-    match &connection.routing {
-        config::Routing::Bgp(bgp) if bgp.mode == config::BgpMode::Internal => Some(false),
-        _ => None,
+        self.lines
+            .iter()
+            .filter_map(Line::running)
+            .all(|running| running.closed && running.bgp.as_ref().is_none_or(bgp::Session::quiet))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ike::Command;
 use model::Instant;
 
 use super::Supervisor;
@@ -47,15 +46,16 @@ impl Supervisor {
         for mut line in fresh {
             match old.remove(&name(&line)) {
                 Some(mut before) if before.runs_like(&line) => {
-                    // What does not concern the tunnel itself may have changed.
-                    before.connection = Rc::clone(&line.connection);
+                    if let Err(why) = before.follow(Rc::clone(&line.connection), &self.inbox, now) {
+                        tracing::error!("BGP of {}: {why}", line.config.name);
+                    }
                     kept += 1;
                     lines.push(before);
                 }
                 Some(mut before) => {
                     changed += 1;
                     line.drained = before.drained;
-                    before.command(Command::Close, &self.sockets, now, &mut Vec::new());
+                    before.close(&self.sockets, now, &mut Vec::new());
                     lines.push(line);
                 }
                 None => {
@@ -66,7 +66,7 @@ impl Supervisor {
         }
         let removed = old.len();
         for mut line in old.into_values() {
-            line.command(Command::Close, &self.sockets, now, &mut Vec::new());
+            line.close(&self.sockets, now, &mut Vec::new());
         }
         self.lines = lines;
         format!("{kept} tunnels untouched, {changed} changed, {added} added, {removed} removed")

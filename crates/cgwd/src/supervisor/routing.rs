@@ -313,8 +313,10 @@ fn offer(
     arrival: Arrival,
     now: Instant,
 ) -> Option<routes::Tunnel> {
-    let config::Routing::Static { vpc } = &connection.routing else { return None };
-    let prefixes = Prefixes::Static(vpc.clone());
+    let prefixes = match &connection.routing {
+        config::Routing::Static { vpc } => Prefixes::Static(vpc.clone()),
+        config::Routing::Bgp(_) => Prefixes::Bgp(line.running()?.bgp.as_ref()?.routes().clone()),
+    };
     let name = line.config.name.clone();
     let since = Instant::from_nanos(
         now.as_nanos()

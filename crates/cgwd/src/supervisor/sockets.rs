@@ -154,7 +154,7 @@ mod tests {
         let kind = |port, octets: &[u8]| match classify(at(port), remote, octets) {
             Some(Incoming::Ike { message, .. }) => format!("ike {}", message.len()),
             Some(Incoming::Esp { datagram, .. }) => format!("esp {}", datagram.len()),
-            Some(Incoming::Plane { .. }) => "plane".to_owned(),
+            Some(other) => format!("{other:?}"),
             None => "nothing".to_owned(),
         };
         assert_eq!(kind(500, &[0; 28]), "ike 28");

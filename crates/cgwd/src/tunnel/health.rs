@@ -229,6 +229,11 @@ impl Health {
         vec![reaction]
     }
 
+    /// Something happened that is not the tunnel's own doing, such as its BGP session's.
+    pub fn said(&mut self, finding: Finding, now: Instant) -> Reaction {
+        self.report(finding, None, now)
+    }
+
     /// It was found out what failures with the code `of` mean.
     pub fn diagnosed(&mut self, of: Code, finding: Finding, now: Instant) -> Vec<Reaction> {
         self.diagnosis = Some((of, finding.clone()));

@@ -1,0 +1,130 @@
+//! Which finding follows from which, and their order: a root cause first, its consequences right behind it.
+
+use super::facts::Line;
+use super::{Finding, Severity, Stage, aws, configuration, host, redundancy};
+
+/// Sets `because_of` where it is not set yet, and orders.
+pub(super) fn root_cause_first(mut findings: Vec<Finding>, lines: &[Line<'_>]) -> Vec<Finding> {
+    blame_host(&mut findings);
+    for line in lines {
+        blame_within(&mut findings, &line.label);
+    }
+    blame_tunnels(&mut findings, lines);
+    order(findings, lines)
+}
+
+/// What this machine lacks explains what the daemon cannot do.
+fn blame_host(findings: &mut [Finding]) {
+    let broken = findings.iter().find(|f| f.stage == Stage::Host && f.is(&configuration::INVALID)).cloned();
+    let absent = findings.iter().find(|f| f.is(&configuration::ABSENT)).cloned();
+    let lacks = [&host::NO_TUN, &host::PORT_TAKEN, &host::NO_CAPABILITY, &host::BIND_ABSENT, &host::CLASH];
+    let lack =
+        findings.iter().find(|f| f.severity == Severity::Error && lacks.iter().any(|known| f.is(known))).cloned();
+    for finding in findings.iter_mut().filter(|f| f.because_of.is_none()) {
+        if finding.is(&host::NO_DAEMON) {
+            finding.because_of = broken.as_ref().or(absent.as_ref()).map(|root| root.code.clone());
+        } else if finding.is(&host::NOT_READY) || finding.is(&super::tunnel::DATA_PLANE) {
+            finding.because_of = lack.as_ref().map(|root| root.code.clone());
+        }
+    }
+}
+
+/// Within one tunnel the lowest rung that is broken explains the ones above it; a difference to AWS's own
+/// description explains what it leads to.
+fn blame_within(findings: &mut [Finding], label: &str) {
+    let of_tunnel = |f: &Finding| f.tunnel.as_deref() == Some(label) && f.severity == Severity::Error;
+    let root = findings
+        .iter()
+        .filter(|f| of_tunnel(f) && f.because_of.is_none())
+        .min_by_key(|f| (!aws::explains(f), f.stage))
+        .map(|f| (f.code.clone(), f.stage));
+    let Some((code, stage)) = root else { return };
+    for finding in findings.iter_mut().filter(|f| f.tunnel.as_deref() == Some(label) && f.because_of.is_none()) {
+        let above = finding.stage > stage || stage == Stage::Aws;
+        let follows = finding.severity == Severity::Error || redundancy_or_aws(finding);
+        if finding.code != code && above && follows {
+            finding.because_of = Some(code.clone());
+        }
+    }
+}
+
+fn redundancy_or_aws(finding: &Finding) -> bool {
+    finding.stage == Stage::Redundancy || aws::is_mirror(finding)
+}
+
+/// A tunnel that is down explains the lack of redundancy, and with no tunnel left there are no routes either.
+fn blame_tunnels(findings: &mut [Finding], lines: &[Line<'_>]) {
+    let root_of = |findings: &[Finding], connection: &str| {
+        let labels: Vec<&str> =
+            lines.iter().filter(|l| l.connection == connection && !l.up()).map(|l| l.label.as_str()).collect();
+        let host = findings.iter().find(|f| f.is(&host::NO_DAEMON));
+        let own = findings
+            .iter()
+            .filter(|f| f.because_of.is_none() && f.severity == Severity::Error)
+            .find(|f| f.tunnel.as_deref().is_some_and(|tunnel| labels.contains(&tunnel)));
+        let below = findings.iter().find(|f| {
+            f.because_of.is_none() && f.severity == Severity::Error && f.stage == Stage::Host && f.tunnel.is_none()
+        });
+        own.or(host).or(below).map(|f| f.code.clone())
+    };
+    let connections: Vec<String> = lines.iter().map(|line| line.connection.clone()).collect();
+    for index in 0..findings.len() {
+        let Some(finding) = findings.get(index) else { break };
+        if finding.because_of.is_some() {
+            continue;
+        }
+        let lost = finding.is(&redundancy::LOST) || finding.is(&redundancy::NONE);
+        if !lost {
+            continue;
+        }
+        let about = connections.iter().find(|id| finding.cause.contains(id.as_str())).cloned();
+        let code = about.and_then(|id| root_of(findings, &id));
+        if let Some(finding) = findings.get_mut(index) {
+            finding.because_of = code;
+        }
+    }
+    let none = findings.iter().find(|f| f.is(&redundancy::NONE)).map(|f| f.code.clone());
+    for finding in findings.iter_mut().filter(|f| f.tunnel.is_none() && f.stage == Stage::Routing) {
+        if finding.because_of.is_none() {
+            finding.because_of.clone_from(&none);
+        }
+    }
+}
+
+/// Roots by severity, then from the bottom of the ladder up; each followed by its consequences.
+fn order(findings: Vec<Finding>, lines: &[Line<'_>]) -> Vec<Finding> {
+    let position = |finding: &Finding| {
+        lines.iter().position(|line| finding.tunnel.as_deref() == Some(line.label.as_str())).map_or(0, |at| at + 1)
+    };
+    let rank = |finding: &Finding| {
+        let stage = if aws::explains(finding) { Stage::Underlay } else { finding.stage };
+        (std::cmp::Reverse(finding.severity), stage, position(finding))
+    };
+    let (mut roots, mut rest): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(|finding| finding.because_of.is_none());
+    roots.sort_by_key(rank);
+    rest.sort_by_key(rank);
+    let mut ordered = Vec::new();
+    for root in roots {
+        // Of two tunnels with the same root cause each keeps its own consequences.
+        take_consequences(&root, &mut rest, &mut ordered);
+    }
+    // What follows from a finding that is not there stands on its own.
+    ordered.extend(rest);
+    ordered
+}
+
+fn take_consequences(root: &Finding, rest: &mut Vec<Finding>, ordered: &mut Vec<Finding>) {
+    ordered.push(root.clone());
+    let mut at = 0;
+    while let Some(candidate) = rest.get(at) {
+        let same = candidate.tunnel == root.tunnel || candidate.tunnel.is_none() || root.tunnel.is_none();
+        if same && candidate.because_of.as_deref() == Some(root.code.as_str()) {
+            let candidate = rest.remove(at);
+            take_consequences(&candidate, rest, ordered);
+            at = 0;
+        } else {
+            at += 1;
+        }
+    }
+}
