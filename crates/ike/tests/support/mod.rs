@@ -1,6 +1,8 @@
 //! Two whole endpoints and the wire between them, under the test's control: every datagram can be delivered,
 //! dropped, delayed, repeated or altered, and time moves only when told to.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+pub mod puppet;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -111,7 +113,8 @@ impl Peer {
         self.bias.store(octet, Ordering::Relaxed);
     }
 
-    fn drain(&mut self) -> Vec<Transmit> {
+    /// Executes the effects and gives what is to be sent.
+    pub fn drain(&mut self) -> Vec<Transmit> {
         let mut sent = Vec::new();
         while let Some(output) = self.endpoint.poll_output() {
             match output {
