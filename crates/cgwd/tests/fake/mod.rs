@@ -1,5 +1,7 @@
 //! A control server with canned answers, on a socket of its own, and the command line to talk to it.
 
+#![allow(unreachable_pub)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
