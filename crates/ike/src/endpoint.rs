@@ -198,7 +198,7 @@ impl Endpoint {
     /// Ends everything: attempts silently, established IKE SAs with a DELETE.
     fn drop_all(&mut self) {
         let now = self.ctx.now;
-        for sa in self.sas.values() {
+        for sa in self.sas.values_mut() {
             if let Sa::Authenticating(sa) = sa {
                 sa.abandon(&mut self.ctx);
             }
@@ -280,13 +280,7 @@ impl Endpoint {
     fn tick(&mut self, spi: IkeSpi) {
         let failure = match self.sas.get_mut(&spi) {
             Some(Sa::Initiator(sa)) => sa.tick(&mut self.ctx),
-            Some(Sa::Authenticating(sa)) => {
-                let failure = sa.tick(&mut self.ctx);
-                if failure.is_some() {
-                    sa.abandon(&mut self.ctx);
-                }
-                failure
-            }
+            Some(Sa::Authenticating(sa)) => sa.tick(&mut self.ctx),
             Some(Sa::HalfOpen(sa)) => {
                 if sa.expires <= self.ctx.now {
                     self.sas.remove(&spi);

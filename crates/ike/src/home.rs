@@ -9,7 +9,6 @@ use std::time::Duration;
 use model::IkeSpi;
 
 use crate::endpoint::{Endpoint, MAX_CONCLUDED};
-use crate::error::Stage;
 use crate::output::{ChildId, CloseReason, Notice, Output};
 use crate::sa::child::Child;
 use crate::sa::established::{Established, Standing};
@@ -195,7 +194,7 @@ impl Endpoint {
             // The peer's rekey of it succeeded, whatever became of ours: that one is home now.
             self.settle_in(rival, standing, children, orphans, close);
             if let Some(rival) = self.established_by(rival)
-                && ending == Ending::Unreachable
+                && matches!(ending, Ending::Unreachable(_))
             {
                 rival.ask = true;
             }
@@ -215,7 +214,7 @@ impl Endpoint {
             // We wanted it gone: that the peer's DELETE crossed ours does not matter.
             (Ending::ByPeer, Some(reason)) | (Ending::ByUs(reason), _) => Notice::IkeClosed { reason },
             (Ending::ByPeer, None) => Notice::PeerDeletedIke,
-            (Ending::Unreachable, _) => Notice::PeerUnreachable { stage: Stage::Informational },
+            (Ending::Unreachable(stage), _) => Notice::PeerUnreachable { stage },
         });
         let lived = if rekeys > 0 { Duration::MAX } else { lived };
         if self.home().is_none() {

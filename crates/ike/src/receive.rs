@@ -12,10 +12,11 @@ use crate::endpoint::{Endpoint, Mode};
 use crate::error::{DropReason, Failure};
 use crate::message;
 use crate::output::Notice;
+use crate::sa::candidates::Candidates;
 use crate::sa::established::{Asked, Checked};
 use crate::sa::responder::{First, Opening};
 use crate::sa::state::Sa;
-use crate::sa::{authenticating, initiator, responder};
+use crate::sa::{authenticating, candidates, initiator, responder};
 use crate::wire::{self, ExchangeType, Flags, Header, NotifyType};
 
 /// A datagram that passed its check.
@@ -27,8 +28,8 @@ enum Incoming {
     First,
     /// An answer to our IKE_SA_INIT.
     Init(IkeSpi, initiator::Answer),
-    /// An answer to our IKE_AUTH.
-    Auth(IkeSpi, authenticating::Answer),
+    /// An answer to our IKE_AUTH, or one more to our IKE_SA_INIT.
+    Auth(IkeSpi, candidates::Answer),
     /// IKE_AUTH for a half-open IKE SA; `None`: malformed inside.
     HalfOpen(IkeSpi, Option<Box<Verified>>),
     /// For an established IKE SA.
@@ -81,7 +82,9 @@ impl Endpoint {
             Sa::Initiator(sa) => {
                 sa.check(&self.ctx.config, header, datagram).map(|answer| Incoming::Init(ours, answer))
             }
-            Sa::Authenticating(sa) => sa.check(header, datagram).map(|answer| Incoming::Auth(ours, answer)),
+            Sa::Authenticating(sa) => sa
+                .check(&self.ctx.config, from_peer, header, datagram)
+                .map(|answer| Incoming::Auth(ours, answer)),
             Sa::HalfOpen(sa) => sa.check(header, datagram).map(|verified| Incoming::HalfOpen(ours, verified)),
             Sa::Established(sa) => match sa.check(header, datagram)? {
                 Checked::Repeat(response) => Ok(Incoming::Repeat(response)),
@@ -157,24 +160,24 @@ impl Endpoint {
         let Some(Sa::Initiator(mut sa)) = self.sas.remove(&spi) else { return };
         self.ctx.alone = self.sas.is_empty();
         match sa.apply(&mut self.ctx, answer) {
-            Some(next) => self.hold(Sa::Authenticating(Box::new(next))),
+            Some(next) => self.hold(Sa::Authenticating(Box::new(Candidates::new(*sa, next)))),
             None => self.hold(Sa::Initiator(sa)),
         }
     }
 
-    fn on_auth_answer(&mut self, spi: IkeSpi, answer: authenticating::Answer) {
+    fn on_auth_answer(&mut self, spi: IkeSpi, answer: candidates::Answer) {
         let Some(Sa::Authenticating(mut sa)) = self.sas.remove(&spi) else { return };
-        let verified = match answer {
-            authenticating::Answer::Refusal(failure) => {
-                sa.refuse(&self.ctx, failure);
-                return self.hold(Sa::Authenticating(sa));
+        let outcome = match answer {
+            candidates::Answer::Another(agreed) => {
+                sa.follow(&mut self.ctx, *agreed);
+                None
             }
-            authenticating::Answer::Protected(verified) => Some(*verified),
-            authenticating::Answer::Malformed => None,
+            candidates::Answer::Auth(spi_r, answer) => sa.conclude(&mut self.ctx, spi_r, answer),
         };
-        match sa.conclude(&mut self.ctx, verified) {
-            authenticating::Outcome::Established(sa) => self.welcome(sa, false),
-            authenticating::Outcome::Failed(failure) => self.attempt_failed(failure),
+        match outcome {
+            None => self.hold(Sa::Authenticating(sa)),
+            Some(authenticating::Outcome::Established(sa)) => self.welcome(sa, false),
+            Some(authenticating::Outcome::Failed(failure)) => self.attempt_failed(failure),
         }
     }
 

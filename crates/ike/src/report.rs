@@ -51,7 +51,7 @@ fn attempt_status(sa: &Sa) -> Option<IkeStatus> {
             (IkeState::Init, sa.path, sa.spi, model::IkeSpi::ZERO, Role::Initiator, String::new())
         }
         Sa::Authenticating(sa) => {
-            let agreed = &sa.agreed;
+            let agreed = sa.first()?;
             let proposal = agreed.suite.to_string();
             (IkeState::Auth, agreed.path, agreed.spi_i, agreed.spi_r, Role::Initiator, proposal)
         }

@@ -330,6 +330,36 @@ fn an_answer_that_was_not_offered_is_no_answer() {
 }
 
 #[test]
+fn a_forged_first_answer_does_not_cost_the_attempt() {
+    // The octets of the nonce are somebody else's: well-formed, and the keys will not fit.
+    let mut pair = Pair::plain();
+    pair.step();
+    let answer = pair.pop();
+    let mut whole = parse(&answer.transmit.payload).unwrap();
+    whole.header.spi_r = IkeSpi(0xbad);
+    for payload in &mut whole.payloads {
+        if let Payload::Nonce(nonce) = payload {
+            nonce[0] ^= 1;
+        }
+    }
+    let mut forged = answer.clone();
+    forged.transmit.payload = encode(&whole.header, &whole.payloads);
+    pair.deliver(&forged);
+    pair.deliver(&answer);
+    let to_each: Vec<_> = pair.wire.iter().map(|d| d.header().spi_r).collect();
+    assert_eq!(to_each, [IkeSpi(0xbad), answer.header().spi_r], "each answer is followed");
+    for _ in 0..10 {
+        whole.header.spi_r = IkeSpi(whole.header.spi_r.0 + 1);
+        forged.transmit.payload = encode(&whole.header, &whole.payloads);
+        pair.deliver(&forged);
+    }
+    assert_eq!(pair.wire.len(), 3, "but not without limit");
+    pair.deliver_all();
+    pair.assert_one_tunnel();
+    assert!(pair.a.failures().is_empty());
+}
+
+#[test]
 fn hints_in_the_clear_lead_to_a_question_at_most() {
     let mut pair = Pair::established();
     pair.command(Side::A, Command::CheckLiveness);

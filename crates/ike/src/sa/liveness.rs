@@ -25,16 +25,13 @@ impl Established {
                 ctx.repeat(stage, n, &path, datagram);
             }
             Tick::Exhausted => {
-                let closing = self.requests.take().map(|request| {
-                    let reason = if let Request::DeleteIke(reason) = request { Some(reason) } else { None };
-                    self.forget(ctx, request);
-                    reason
-                });
-                let ending = match (closing.flatten(), self.standing) {
-                    (Some(reason), _) => Ending::ByUs(reason),
-                    (None, Standing::Superseded { .. }) => Ending::ByUs(CloseReason::Replaced),
-                    (None, _) => Ending::Unreachable,
+                let Some(request) = self.requests.take() else { return };
+                let ending = match (&request, self.standing) {
+                    (Request::DeleteIke(reason), _) => Ending::ByUs(*reason),
+                    (_, Standing::Superseded { .. }) => Ending::ByUs(CloseReason::Replaced),
+                    _ => Ending::Unreachable(request.stage()),
                 };
+                self.forget(ctx, request);
                 return events.push(Event::Gone(ending));
             }
         }

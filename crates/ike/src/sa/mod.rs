@@ -5,6 +5,7 @@
 //! of the endpoint: what concerns them leaves as an [`Event`].
 
 pub(crate) mod authenticating;
+pub(crate) mod candidates;
 pub(crate) mod child;
 pub(crate) mod closing;
 pub(crate) mod create_child;
@@ -187,6 +188,6 @@ pub(crate) enum Ending {
     ByPeer,
     /// We deleted it and the peer knows, or had time to.
     ByUs(CloseReason),
-    /// The peer did not answer.
-    Unreachable,
+    /// The peer did not answer this.
+    Unreachable(Stage),
 }

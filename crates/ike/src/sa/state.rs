@@ -3,7 +3,7 @@
 use model::{IkeSpi, Instant};
 
 use super::Ctx;
-use super::authenticating::Authenticating;
+use super::candidates::Candidates;
 use super::established::Established;
 use super::initiator::Initiator;
 use super::responder::HalfOpen;
@@ -14,8 +14,8 @@ use crate::timer::Timer;
 pub(crate) enum Sa {
     /// Our IKE_SA_INIT is out.
     Initiator(Box<Initiator>),
-    /// Our IKE_AUTH is out.
-    Authenticating(Box<Authenticating>),
+    /// Our IKE_AUTH is out, to each of those who answered.
+    Authenticating(Box<Candidates>),
     /// The peer's IKE_SA_INIT is answered.
     HalfOpen(Box<HalfOpen>),
     /// Authenticated.
@@ -27,7 +27,7 @@ impl Sa {
     pub(crate) fn spi(&self) -> IkeSpi {
         match self {
             Self::Initiator(sa) => sa.spi,
-            Self::Authenticating(sa) => sa.agreed.spi_i,
+            Self::Authenticating(sa) => sa.spi(),
             Self::HalfOpen(sa) => sa.agreed.spi_r,
             Self::Established(sa) => sa.spi_local(),
         }
