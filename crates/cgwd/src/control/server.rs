@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{Action, Outcome, Refusal, Request};
@@ -119,6 +119,52 @@ impl Drop for Server {
     }
 }
 
+/// Serves `GET /metrics`, and nothing else, over TCP to whoever asks. Never returns.
+pub async fn serve_scrapes(listener: &TcpListener, requests: mpsc::Sender<Request>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let client = Client { requests: requests.clone(), newest: watch::channel(0).1 };
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let client = client.clone();
+            async move {
+                let known = request.uri().path() == "/metrics" && request.method() == Method::GET;
+                Ok::<_, Infallible>(if known { scrape(&client).await } else { refusal(&not_here(&request)) })
+            }
+        });
+        tokio::spawn(async move {
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!("metrics connection: {error}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn not_here(request: &hyper::Request<Incoming>) -> Refusal {
+    Refusal::not_found(format!("there is no {} here", request.uri().path()))
+}
+
+async fn scrape(client: &Client) -> Response {
+    match ask(client, Request::Metrics).await {
+        Ok(text) => respond(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            text.into_bytes(),
+        ),
+        Err(stopping) => refusal(&stopping),
+    }
+}
+
 #[derive(Clone)]
 struct Client {
     requests: mpsc::Sender<Request>,
@@ -156,14 +202,7 @@ async fn route(request: &hyper::Request<Incoming>, client: Client) -> Response {
         "/v1/status" if get => answered(ask(&client, Request::Status).await),
         "/v1/routes" if get => answered(ask(&client, Request::Routes).await),
         "/v1/events" if get => events(query, client).await,
-        "/metrics" if get => match ask(&client, Request::Metrics).await {
-            Ok(text) => respond(
-                StatusCode::OK,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                text.into_bytes(),
-            ),
-            Err(stopping) => refusal(&stopping),
-        },
+        "/metrics" if get => scrape(&client).await,
         "/v1/reload" if post => acted(ask(&client, Request::Reload).await),
         "/v1/status" | "/v1/routes" | "/v1/events" | "/metrics" => wrong_method("GET"),
         "/v1/reload" => wrong_method("POST"),
@@ -173,7 +212,7 @@ async fn route(request: &hyper::Request<Incoming>, client: Client) -> Response {
                 acted(ask.await)
             }
             Some(_) => wrong_method("POST"),
-            None => refusal(&Refusal::not_found(format!("there is no {path} here"))),
+            None => refusal(&not_here(request)),
         },
     }
 }

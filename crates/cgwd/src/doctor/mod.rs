@@ -200,7 +200,7 @@ pub fn examine(facts: &Facts) -> Report {
     configuration::examine(facts, &mut findings);
     host::examine(facts, &lines, &mut findings);
     underlay::examine(facts, &lines, &mut findings);
-    ike::examine(facts, &lines, &mut findings);
+    ike::examine(&lines, &mut findings);
     ipsec::examine(facts, &lines, &mut findings);
     tunnel::examine(facts, &lines, &mut findings);
     routing::examine(facts, &lines, &mut findings);

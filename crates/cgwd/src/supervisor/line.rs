@@ -377,7 +377,7 @@ impl Line {
     }
 
     fn say_bgp(&mut self, findings: Vec<Finding>, now: Instant, out: &mut Vec<Reaction>) {
-        out.extend(findings.into_iter().map(|finding| self.health.said(finding, now)));
+        out.extend(findings.into_iter().map(|finding| self.health.bgp_said(finding, now)));
     }
 
     /// Takes the tunnel out of service, or puts it back.
@@ -388,12 +388,11 @@ impl Line {
         }
     }
 
-    /// Says goodbye to AWS: BGP first, for it needs the tunnel.
-    pub(super) fn close(&mut self, sockets: &Sockets, now: Instant, out: &mut Vec<Reaction>) {
+    /// Ends the BGP session with a Cease, which needs the tunnel: so before [`Command::Close`].
+    pub(super) fn shut_down_bgp(&mut self, now: Instant) {
         if let Some(session) = self.bgp_mut() {
             session.shut_down(now);
         }
-        self.command(Command::Close, sockets, now, out);
     }
 
     /// An ESP packet that came to the control socket.

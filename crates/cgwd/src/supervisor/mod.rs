@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
+use ike::Command;
 use model::Instant;
 use net::MonotonicClock;
 use tokio::sync::{mpsc, watch};
@@ -229,10 +230,22 @@ impl Supervisor {
         }
     }
 
+    fn shut_down_bgp(&mut self, now: Instant) {
+        for line in &mut self.lines {
+            line.shut_down_bgp(now);
+        }
+    }
+
+    fn bgp_quiet(&self) -> bool {
+        let mut sessions =
+            self.lines.iter().filter_map(Line::running).filter_map(|running| running.bgp.as_ref());
+        sessions.all(bgp::Session::quiet)
+    }
+
     fn close_all(&mut self, now: Instant) {
         let mut out = Vec::new();
         for line in &mut self.lines {
-            line.close(&self.sockets, now, &mut out);
+            line.command(Command::Close, &self.sockets, now, &mut out);
         }
     }
 
@@ -245,10 +258,7 @@ impl Supervisor {
     }
 
     fn all_closed(&self) -> bool {
-        self.lines
-            .iter()
-            .filter_map(Line::running)
-            .all(|running| running.closed && running.bgp.as_ref().is_none_or(bgp::Session::quiet))
+        self.lines.iter().filter_map(Line::running).all(|running| running.closed)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use ike::Command;
 use model::Instant;
 
 use super::Supervisor;
@@ -55,7 +56,8 @@ impl Supervisor {
                 Some(mut before) => {
                     changed += 1;
                     line.drained = before.drained;
-                    before.close(&self.sockets, now, &mut Vec::new());
+                    before.shut_down_bgp(now);
+                    before.command(Command::Close, &self.sockets, now, &mut Vec::new());
                     lines.push(line);
                 }
                 None => {
@@ -66,7 +68,8 @@ impl Supervisor {
         }
         let removed = old.len();
         for mut line in old.into_values() {
-            line.close(&self.sockets, now, &mut Vec::new());
+            line.shut_down_bgp(now);
+            line.command(Command::Close, &self.sockets, now, &mut Vec::new());
         }
         self.lines = lines;
         format!("{kept} tunnels untouched, {changed} changed, {added} added, {removed} removed")

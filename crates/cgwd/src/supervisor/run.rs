@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -17,12 +18,16 @@ use super::sockets::Sockets;
 use super::{Supervisor, TICK, host, now, state_directory};
 use crate::catalog::Code;
 use crate::control::Request;
-use crate::control::server::{BindError, REQUESTS_MAX, Server};
+use crate::control::server::{BindError, REQUESTS_MAX, Server, serve_scrapes};
 use crate::events::Timeline;
 use crate::translate::failure::Finding;
 
 /// How long the end waits for the peers' answers to our DELETE.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long it waits for BGP's to be written.
+const GOODBYE_BGP: Duration = Duration::from_millis(200);
+/// How often it looks while it waits.
+const STEP: Duration = Duration::from_millis(10);
 /// Things taken from the inbox before timers have a turn.
 const BURST_MAX: usize = 64;
 
@@ -63,8 +68,10 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
     let (newest, follow) = watch::channel(0);
     let mut supervisor = start(config, config_path, socket, inbox, newest)?;
     let (requests, mut asked) = mpsc::channel::<Request>(REQUESTS_MAX);
+    let metrics = config_metrics(&supervisor).await?;
+    let metrics = serve_metrics(metrics, requests.clone());
     let serving = server.serve(requests, follow);
-    tokio::pin!(serving);
+    tokio::pin!(serving, metrics);
     let announcements = Readiness::of(supervisor.routing.monitor().as_fd())?;
     supervisor.turn(now());
     // Sockets are bound, interfaces are there; whether the tunnels come up is the peers' affair too.
@@ -105,6 +112,7 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
                 let _ = sd_notify::notify(&[NotifyState::Watchdog]);
             }
             () = &mut serving => {}
+            () = &mut metrics => {}
         }
         supervisor.turn(now());
     }
@@ -151,6 +159,20 @@ fn start(
     Ok(supervisor)
 }
 
+async fn config_metrics(supervisor: &Supervisor) -> Result<Option<TcpListener>, StartError> {
+    let Some(listen) = supervisor.config.metrics.listen else { return Ok(None) };
+    let listener = TcpListener::bind(listen).await;
+    let wrap = |error| net::Error::system(format!("listen on metrics.listen {listen}"), error);
+    Ok(Some(listener.map_err(wrap)?))
+}
+
+async fn serve_metrics(listener: Option<TcpListener>, requests: mpsc::Sender<Request>) {
+    match listener {
+        Some(listener) => serve_scrapes(&listener, requests).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn timeline() -> Timeline {
     let Some(directory) = state_directory() else { return Timeline::in_memory() };
     Timeline::open(&directory).unwrap_or_else(|error| {
@@ -179,17 +201,30 @@ async fn end(mut supervisor: Supervisor, mut arrivals: mpsc::Receiver<Incoming>)
     let text = "stopping on request".to_owned();
     supervisor.event(None, None, Finding { code: Code::DaemonStopping, text }, None);
     supervisor.routing.remove_all();
+    // BGP's goodbye travels through the tunnel, IKE's ends it.
+    supervisor.shut_down_bgp(now());
+    wind_down(&mut supervisor, &mut arrivals, GOODBYE_BGP, Supervisor::bgp_quiet).await;
     supervisor.close_all(now());
-    let end = now() + GOODBYE;
-    while !supervisor.all_closed() && now() < end {
-        let step = Duration::from_millis(50).min(end - now());
+    wind_down(&mut supervisor, &mut arrivals, GOODBYE, Supervisor::all_closed).await;
+    supervisor.host.restore();
+    // Dropping the lines stops the workers and removes the interfaces with their addresses.
+}
+
+/// Goes on until `done`, but not for longer than `patience`.
+async fn wind_down(
+    supervisor: &mut Supervisor,
+    arrivals: &mut mpsc::Receiver<Incoming>,
+    patience: Duration,
+    done: fn(&Supervisor) -> bool,
+) {
+    let end = now() + patience;
+    while !done(supervisor) && now() < end {
+        let step = STEP.min(end - now());
         if let Ok(Some(incoming)) = tokio::time::timeout(step, arrivals.recv()).await {
             supervisor.incoming(incoming, now());
         }
         supervisor.close_turn(now());
     }
-    supervisor.host.restore();
-    // Dropping the lines stops the workers and removes the interfaces with their addresses.
 }
 
 /// Half the watchdog's time, when systemd set one.

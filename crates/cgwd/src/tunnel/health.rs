@@ -229,9 +229,14 @@ impl Health {
         vec![reaction]
     }
 
-    /// Something happened that is not the tunnel's own doing, such as its BGP session's.
-    pub fn said(&mut self, finding: Finding, now: Instant) -> Reaction {
-        self.report(finding, None, now)
+    /// Something happened to the BGP session. A session that ends with its tunnel is a consequence: the tunnel's
+    /// own error stays the last one.
+    pub fn bgp_said(&mut self, finding: Finding, now: Instant) -> Reaction {
+        if self.stage() >= Stage::Bgp {
+            self.report(finding, None, now)
+        } else {
+            Reaction::Event(finding, None)
+        }
     }
 
     /// It was found out what failures with the code `of` mean.
@@ -263,6 +268,10 @@ impl Health {
         };
         if let Some((from, lasted)) = self.since.update(stage(facts), now) {
             let to = self.since.stage();
+            if (from, to) == (Stage::Up, Stage::Bgp) {
+                // The path was good until the session ended.
+                self.last_good = Some(now);
+            }
             reactions.extend(up_or_down(from, to, lasted));
             reactions.push(Reaction::StageChanged { from, to });
         }
