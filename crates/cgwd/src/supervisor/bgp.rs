@@ -61,6 +61,8 @@ pub(super) struct Session {
     speaker: Speaker,
     inbox: mpsc::Sender<Incoming>,
     connections: BTreeMap<Connection, Wire>,
+    /// Tasks that write the last words of a connection.
+    leaving: Vec<JoinHandle<()>>,
     next_inbound: u64,
     listener: JoinHandle<()>,
     tunnel_up: bool,
@@ -97,6 +99,7 @@ impl Session {
             speaker,
             inbox: inbox.clone(),
             connections: BTreeMap::new(),
+            leaving: Vec::new(),
             next_inbound: 0,
             listener: tokio::spawn(listener),
             tunnel_up: false,
@@ -163,7 +166,7 @@ impl Session {
 
     /// Whether all that was to be written has been.
     pub(super) fn quiet(&self) -> bool {
-        self.connections.values().all(|wire| wire.task.is_finished())
+        self.leaving.iter().all(JoinHandle::is_finished)
     }
 
     /// Takes what a connection's task says.
@@ -197,8 +200,7 @@ impl Session {
             match output {
                 Output::Connect(connection) => self.connect(connection),
                 Output::Send { connection, bytes } => self.write(connection, bytes),
-                // The task writes what is queued and ends when its queue does.
-                Output::Close(connection) => drop(self.close(connection)),
+                Output::Close(connection) => self.close(connection),
                 Output::RoutesChanged(changed) => {
                     for prefix in changed.withdrawn {
                         self.routes.remove(&prefix);
@@ -243,12 +245,15 @@ impl Session {
         }
     }
 
-    fn close(&mut self, connection: Connection) -> Option<Wire> {
-        let wire = self.connections.remove(&connection)?;
+    /// The task writes what is queued and ends when its queue does; one that still connects ends at once.
+    fn close(&mut self, connection: Connection) {
+        let Some(wire) = self.connections.remove(&connection) else { return };
+        self.leaving.retain(|task| !task.is_finished());
         if wire.writes.is_none() {
             wire.task.abort();
+        } else {
+            self.leaving.push(wire.task);
         }
-        Some(wire)
     }
 }
 

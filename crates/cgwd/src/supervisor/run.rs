@@ -204,6 +204,8 @@ async fn end(mut supervisor: Supervisor, mut arrivals: mpsc::Receiver<Incoming>)
     // BGP's goodbye travels through the tunnel, IKE's ends it.
     supervisor.shut_down_bgp(now());
     wind_down(&mut supervisor, &mut arrivals, GOODBYE_BGP, Supervisor::bgp_quiet).await;
+    // What was written is still on its way through the TUN.
+    wind_down(&mut supervisor, &mut arrivals, STEP, |_| false).await;
     supervisor.close_all(now());
     wind_down(&mut supervisor, &mut arrivals, GOODBYE, Supervisor::all_closed).await;
     supervisor.host.restore();
