@@ -42,6 +42,10 @@ struct Scenario {
     resets: bool,
     reboots: bool,
     partitions: bool,
+    /// Both prefer another group than the other guesses: INVALID_KE_PAYLOAD in every exchange.
+    groups: bool,
+    /// Half-open IKE SAs need a cookie from the first one on.
+    cookies: bool,
     chaos: Duration,
 }
 
@@ -70,6 +74,8 @@ impl Scenario {
             resets: rng.chance(300),
             reboots: rng.chance(300),
             partitions: rng.chance(250),
+            groups: rng.chance(150),
+            cookies: rng.chance(150),
             chaos: Duration::from_secs(rng.between(40, 120)),
         }
     }
@@ -94,7 +100,13 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
     if first {
         config.local_identity = outside.parse::<std::net::IpAddr>().unwrap().into();
     }
-    let groups = vec![DhGroup::CURVE25519];
+    let mut groups = vec![DhGroup::CURVE25519];
+    if scenario.groups {
+        groups.push(DhGroup::ECP_256);
+        if !first {
+            groups.reverse();
+        }
+    }
     config.ike_proposals = vec![IkeProposal {
         encryption: vec![IkeCipher::AesGcm16(KeyBits::B128)],
         prf: vec![Prf::HmacSha2_256],
@@ -109,7 +121,13 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
     }];
     config.force_udp_encapsulation = rng.chance(500);
     config.startup = if first || scenario.both_initiate { Startup::Initiate } else { Startup::Respond };
-    config.selection = rng.pick(&[Selection::OurOrder, Selection::LowestValue]);
+    config.selection = match scenario.groups {
+        true => Selection::LowestValue,
+        false => rng.pick(&[Selection::OurOrder, Selection::LowestValue]),
+    };
+    if scenario.cookies {
+        config.limits.cookie_threshold = 0;
+    }
     config.retire_delay = Duration::from_secs(2);
     let seconds = Duration::from_secs;
     let life = |rekey: u64, hard: u64| Lifetime {
@@ -216,6 +234,15 @@ impl Run {
             6 if s.rekeys => commands.extend([(0, Command::RekeyIke), (1, Command::RekeyIke)]),
             7 if s.rekeys => {
                 commands.extend([(victim, Command::RekeyIke), (1 - victim, Command::RekeyChild)])
+            }
+            8 if s.resets && self.rng.chance(300) => {
+                let local = self.world.nodes[victim].endpoint.config().local;
+                self.log.push(format!("{now:?} node {victim} is told of its address anew"));
+                self.world.nodes[victim].input(now, Input::LocalChanged { local });
+                self.world.collect(victim);
+            }
+            8 if s.resets && self.rng.chance(300) => {
+                commands.extend([(victim, Command::Close), (victim, Command::Initiate)]);
             }
             8 if s.resets => commands.push((victim, Command::Reset)),
             8 if s.nat => {

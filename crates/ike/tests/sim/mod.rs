@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ike::wire::{PayloadType, parse_header};
-use ike::{ChildId, ChildSa, Config, Endpoint, Input, Notice, Output};
+use ike::{ChildId, ChildSa, Command, Config, Endpoint, Input, Notice, Output};
 use model::{EspKeys, Instant, Spi};
 use simnet::{Node, Packet, SimRng};
 
@@ -93,6 +93,7 @@ impl SimNode {
     }
 
     pub fn input(&mut self, now: Instant, input: Input<'_>) {
+        self.closed &= !matches!(input, Input::Command(Command::Initiate));
         self.endpoint.handle_input(now, input);
         self.drain();
     }
