@@ -194,3 +194,7 @@ fn nonce(salt: &[u8; SALT], iv: &[u8]) -> Option<aead::Nonce> {
     back.copy_from_slice(iv.get(..GCM_IV)?);
     Some(aead::Nonce::assume_unique_for_key(nonce))
 }
+
+#[cfg(test)]
+#[path = "cipher/wycheproof.rs"]
+mod wycheproof_vectors;

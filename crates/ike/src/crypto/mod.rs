@@ -20,7 +20,7 @@ pub use algorithm::{IkeCipher, Integrity, Prf, Suite};
 pub use auth::{SignedOctets, auth_psk, verify_psk};
 pub use cookie::CookieSecrets;
 pub use keys::{ChildKeys, KeyInputs, SaKeys, derive_child_keys, derive_rekeyed_sa_keys, derive_sa_keys};
-pub use kx::{BadPublicValue, GROUPS, KeyPair, UnsupportedGroup, is_supported};
+pub use kx::{BadPublicValue, GROUPS, KeyPair, UnsupportedGroup, check_public, is_supported};
 pub use nat::nat_detection_hash;
 pub use prf::{KeyMaterialExhausted, prf_plus};
 pub use protection::{

@@ -340,13 +340,8 @@ impl Script {
             }
         }
         let shared = self.keypair.agree(&peer).expect("a good public value");
-        let inputs = KeyInputs {
-            ni: &self.ni,
-            nr: &self.nr,
-            shared: &shared,
-            spi_i: self.spi_i,
-            spi_r: self.spi_r,
-        };
+        let inputs =
+            KeyInputs { ni: &self.ni, nr: &self.nr, shared: &shared, spi_i: self.spi_i, spi_r: self.spi_r };
         self.take_keys(derive_sa_keys(&self.suite, &inputs));
         self.next = if self.role == Role::Initiator { 1 } else { 0 };
     }
@@ -363,8 +358,7 @@ impl Script {
     }
 
     pub fn identity(&self) -> Identification {
-        let ip: std::net::Ipv4Addr =
-            if self.role == Role::Initiator { A_IP } else { B_IP }.parse().unwrap();
+        let ip: std::net::Ipv4Addr = if self.role == Role::Initiator { A_IP } else { B_IP }.parse().unwrap();
         Identification::new(IdType::ID_IPV4_ADDR, ip.octets().to_vec())
     }
 
@@ -373,18 +367,12 @@ impl Script {
         let keys = self.keys.as_ref().unwrap();
         let body = id.body();
         let signed = match self.role {
-            Role::Initiator => SignedOctets {
-                message: &self.request,
-                nonce: &self.nr,
-                id_body: &body,
-                sk_p: &keys.sk_pi,
-            },
-            Role::Responder => SignedOctets {
-                message: &self.response,
-                nonce: &self.ni,
-                id_body: &body,
-                sk_p: &keys.sk_pr,
-            },
+            Role::Initiator => {
+                SignedOctets { message: &self.request, nonce: &self.nr, id_body: &body, sk_p: &keys.sk_pi }
+            }
+            Role::Responder => {
+                SignedOctets { message: &self.response, nonce: &self.ni, id_body: &body, sk_p: &keys.sk_pr }
+            }
         };
         let data = auth_psk(self.suite.prf, &psk.into(), &signed);
         Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY, data })

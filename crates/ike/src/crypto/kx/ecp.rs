@@ -53,9 +53,8 @@ where
     point.as_bytes().get(1..).unwrap_or_default().to_vec()
 }
 
-/// The x coordinate of the common point (RFC 5903 §7). Length, field range, curve equation and infinity are
-/// checked before any multiplication (RFC 6989 §2.3).
-pub(super) fn agree<C>(group: DhGroup, key: &SecretKey<C>, peer: &[u8]) -> Result<Secret, BadPublicValue>
+/// A peer's point, if it may be used: length, field range, curve equation and infinity (RFC 6989 §2.3).
+fn parse<C>(group: DhGroup, peer: &[u8]) -> Result<PublicKey<C>, BadPublicValue>
 where
     C: CurveArithmetic,
     FieldBytesSize<C>: ModulusSize,
@@ -68,7 +67,27 @@ where
     let mut sec1 = Vec::with_capacity(expected + 1);
     sec1.push(UNCOMPRESSED);
     sec1.extend_from_slice(peer);
-    let peer = PublicKey::<C>::from_sec1_bytes(&sec1).map_err(|_| BadPublicValue::Value(group))?;
+    PublicKey::<C>::from_sec1_bytes(&sec1).map_err(|_| BadPublicValue::Value(group))
+}
+
+/// What [`agree`] asks of a peer's value, without a private key.
+pub(super) fn check<C>(group: DhGroup, peer: &[u8]) -> Result<(), BadPublicValue>
+where
+    C: CurveArithmetic,
+    FieldBytesSize<C>: ModulusSize,
+    AffinePoint<C>: FromSec1Point<C> + ToSec1Point<C>,
+{
+    parse::<C>(group, peer).map(drop)
+}
+
+/// The x coordinate of the common point (RFC 5903 §7); the peer's value is checked before any multiplication.
+pub(super) fn agree<C>(group: DhGroup, key: &SecretKey<C>, peer: &[u8]) -> Result<Secret, BadPublicValue>
+where
+    C: CurveArithmetic,
+    FieldBytesSize<C>: ModulusSize,
+    AffinePoint<C>: FromSec1Point<C> + ToSec1Point<C>,
+{
+    let peer = parse::<C>(group, peer)?;
     let shared = diffie_hellman(key.to_nonzero_scalar(), peer.as_affine());
     Ok(Secret::from(shared.raw_secret_bytes().as_slice()))
 }

@@ -37,6 +37,21 @@ pub fn is_supported(group: DhGroup) -> bool {
     GROUPS.contains(&group)
 }
 
+/// Whether [`KeyPair::agree`] would take this public value, for a fraction of a key pair's cost: a responder asks
+/// this before it makes one, so that a stranger's useless value costs nothing to speak of.
+///
+/// # Errors
+/// As [`KeyPair::agree`]; [`BadPublicValue::Value`] for a group that is not one of [`GROUPS`].
+pub fn check_public(group: DhGroup, peer: &[u8]) -> Result<(), BadPublicValue> {
+    match group {
+        DhGroup::ECP_256 => ecp::check::<p256::NistP256>(group, peer),
+        DhGroup::ECP_384 => ecp::check::<p384::NistP384>(group, peer),
+        DhGroup::ECP_521 => ecp::check::<p521::NistP521>(group, peer),
+        DhGroup::CURVE25519 => curve25519::check(peer),
+        _ => modp::check(group, peer),
+    }
+}
+
 /// A key exchange method we cannot run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("key exchange method {0} is not supported")]

@@ -39,6 +39,41 @@ fn lookup(group: DhGroup) -> Option<Modp> {
     Some(Modp { group, prime, exponent_bits })
 }
 
+/// A peer's value, if it may be used.
+fn parse<const LIMBS: usize>(
+    group: DhGroup,
+    prime: &str,
+    value: &[u8],
+) -> Result<Uint<LIMBS>, BadPublicValue> {
+    // The length comes first: `from_be_slice` is for exactly this many octets.
+    let expected = Uint::<LIMBS>::BYTES;
+    if value.len() != expected {
+        return Err(BadPublicValue::Length { group, expected, received: value.len() });
+    }
+    let value = Uint::from_be_slice(value);
+    let prime = Odd::<Uint<LIMBS>>::from_be_hex(prime);
+    //= RFC 6989 §2.1: 1 < y < p-1.
+    if value <= Uint::ONE || value >= prime.wrapping_sub(&Uint::ONE) {
+        return Err(BadPublicValue::Value(group));
+    }
+    Ok(value)
+}
+
+/// What [`Private::agree`] asks of a peer's value, without a private key and without arithmetic.
+pub(super) fn check(group: DhGroup, peer: &[u8]) -> Result<(), BadPublicValue> {
+    let Some(Modp { prime, .. }) = lookup(group) else { return Err(BadPublicValue::Value(group)) };
+    match group {
+        DhGroup::MODP_1024 => parse::<{ U1024::LIMBS }>(group, prime, peer).map(drop),
+        DhGroup::MODP_1536 => parse::<{ U1536::LIMBS }>(group, prime, peer).map(drop),
+        DhGroup::MODP_2048 => parse::<{ U2048::LIMBS }>(group, prime, peer).map(drop),
+        DhGroup::MODP_3072 => parse::<{ U3072::LIMBS }>(group, prime, peer).map(drop),
+        DhGroup::MODP_4096 => parse::<{ U4096::LIMBS }>(group, prime, peer).map(drop),
+        DhGroup::MODP_6144 => parse::<{ U6144::LIMBS }>(group, prime, peer).map(drop),
+        DhGroup::MODP_8192 => parse::<{ U8192::LIMBS }>(group, prime, peer).map(drop),
+        other => Err(BadPublicValue::Value(other)),
+    }
+}
+
 /// A private exponent with the group it belongs to.
 pub(super) struct Private {
     modp: Modp,
@@ -86,23 +121,11 @@ impl Private {
 
     fn power<const LIMBS: usize>(&self, base: Option<&[u8]>) -> Result<Secret, BadPublicValue> {
         let Modp { group, prime, exponent_bits } = self.modp;
-        let prime = Odd::<Uint<LIMBS>>::from_be_hex(prime);
         let base = match base {
             None => Uint::from_u8(2),
-            Some(value) => {
-                // The length comes first: `from_be_slice` is for exactly this many octets.
-                let expected = Uint::<LIMBS>::BYTES;
-                if value.len() != expected {
-                    return Err(BadPublicValue::Length { group, expected, received: value.len() });
-                }
-                let value = Uint::from_be_slice(value);
-                //= RFC 6989 §2.1: 1 < y < p-1.
-                if value <= Uint::ONE || value >= prime.wrapping_sub(&Uint::ONE) {
-                    return Err(BadPublicValue::Value(group));
-                }
-                value
-            }
+            Some(value) => parse::<LIMBS>(group, prime, value)?,
         };
+        let prime = Odd::<Uint<LIMBS>>::from_be_hex(prime);
         let params = FixedMontyParams::new_vartime(prime);
         let exponent = Zeroizing::new(U640::from_be_slice(self.exponent.as_slice()));
         let mut power = FixedMontyForm::new(&base, &params).pow_bounded_exp(&exponent, exponent_bits);
