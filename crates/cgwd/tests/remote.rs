@@ -197,6 +197,23 @@ fn a_refused_reload_exits_2_with_the_files_error() {
 }
 
 #[test]
+fn reload_can_bring_a_file_that_the_daemon_cannot_read() {
+    let fake = fake(Stage::Up, Stage::Up);
+    let generic = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/generic-static.txt");
+    let path = fake.directory.path().join("cgwd.toml");
+    let file = path.to_str().unwrap();
+    let imported =
+        fake.cgwd(&["import", "--lan", "10.10.0.0/16", "--vpc", "10.20.0.0/16", "-o", file, generic]);
+    assert_eq!(imported.status.code(), Some(0), "{}", text(&imported.stderr));
+    let output = fake.cgwd(&["reload", "--config", file]);
+    let size = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(text(&output.stdout), format!("{file} of {size} octets\n"));
+    // What is wrong is found before the daemon is asked.
+    std::fs::write(&path, "nonsense = 1\n").unwrap();
+    assert_eq!(fake.cgwd(&["reload", "--config", file]).status.code(), Some(2));
+}
+
+#[test]
 fn the_socket_can_be_named_by_the_environment() {
     let fake = fake(Stage::Up, Stage::Up);
     let mut command = Command::new(env!("CARGO_BIN_EXE_cgwd"));

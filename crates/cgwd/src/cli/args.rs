@@ -61,7 +61,7 @@ pub(super) enum Command {
     /// Put a drained tunnel back into service
     Undrain(OneTunnel),
     /// Apply the changed configuration file; untouched tunnels keep their SAs
-    Reload,
+    Reload(Reload),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Write the manual pages
@@ -183,6 +183,14 @@ pub(super) struct Rekey {
     /// The tunnel.
     #[command(flatten)]
     pub(super) tunnel: OneTunnel,
+}
+
+/// `cgwd reload`.
+#[derive(Debug, Args)]
+pub(super) struct Reload {
+    /// Read this file here and hand it to the daemon, instead of letting it read its own again
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
 }
 
 /// `cgwd completions`.

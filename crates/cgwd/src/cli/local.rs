@@ -57,6 +57,13 @@ fn read_input(path: &Path) -> Result<(String, String), Failure> {
     Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// A configuration file for the daemon to take, validated here first.
+pub(super) fn brought(path: Option<&Path>) -> Result<Option<(String, String)>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    load(path)?;
+    read_input(path).map(Some)
+}
+
 pub(super) fn check(check: &Check) -> Result<u8, Failure> {
     let loaded = load(&check.file.config)?;
     if check.explain {
@@ -74,6 +81,8 @@ pub(super) fn check(check: &Check) -> Result<u8, Failure> {
 }
 
 pub(super) fn run(path: &Path, socket: Option<&Path>) -> Result<u8, Failure> {
+    // Before a key is read.
+    net::set_not_dumpable().map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
     let config = load(path)?;
     logging::start(config.log.level);
     supervisor::run(config, path, socket)

@@ -69,6 +69,9 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         }
         Command::Drain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Drain)),
         Command::Undrain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Undrain)),
-        Command::Reload => remote::block_on(remote::reload(socket)),
+        Command::Reload(reload) => {
+            let brought = local::brought(reload.config.as_deref())?;
+            remote::block_on(remote::reload(socket, brought))
+        }
     }
 }

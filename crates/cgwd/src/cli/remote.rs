@@ -140,8 +140,9 @@ pub(super) async fn act(socket: &Path, tunnel: &str, action: Action) -> Result<u
     Ok(0)
 }
 
-pub(super) async fn reload(socket: &Path) -> Result<u8, Failure> {
-    let answer = Client::new(socket).reload().await?;
+pub(super) async fn reload(socket: &Path, brought: Option<(String, String)>) -> Result<u8, Failure> {
+    let brought = brought.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    let answer = Client::new(socket).reload(brought).await?;
     say(&format!("{}\n", answer.message));
     Ok(0)
 }

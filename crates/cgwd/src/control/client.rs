@@ -4,20 +4,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
+use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::Action;
+use super::{Action, CONFIG_NAME};
 use crate::api;
 
 /// The largest answer taken: far above the status of hundreds of tunnels.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// A daemon that does not answer within this time counts as not reachable.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+type Question = hyper::Request<Full<Bytes>>;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -97,12 +100,18 @@ impl Client {
         self.json(Method::POST, &path, TIMEOUT).await
     }
 
-    /// `POST /v1/reload`; blocks until it is applied.
+    /// `POST /v1/reload`; blocks until it is applied. With `brought`, a name and a text, the daemon takes that
+    /// instead of reading its file again.
     ///
     /// # Errors
     /// When the daemon is not reachable, or the file was refused.
-    pub async fn reload(&self) -> Result<api::Answer, Error> {
-        self.json(Method::POST, "/v1/reload", TIMEOUT * 6).await
+    pub async fn reload(&self, brought: Option<(&str, &str)>) -> Result<api::Answer, Error> {
+        let (name, text) = brought.unwrap_or_default();
+        let request = hyper::Request::post("/v1/reload")
+            .header(CONFIG_NAME, name)
+            .body(Full::from(text.to_owned()))
+            .map_err(|error| self.broken(error.to_string()))?;
+        self.json_of(request, TIMEOUT * 6).await
     }
 
     async fn json<T: DeserializeOwned>(
@@ -111,7 +120,16 @@ impl Client {
         path: &str,
         within: Duration,
     ) -> Result<T, Error> {
-        let (status, body) = tokio::time::timeout(within, self.request(method, path))
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Full::default())
+            .map_err(|error| self.broken(error.to_string()))?;
+        self.json_of(request, within).await
+    }
+
+    async fn json_of<T: DeserializeOwned>(&self, request: Question, within: Duration) -> Result<T, Error> {
+        let (status, body) = tokio::time::timeout(within, self.request(request))
             .await
             .map_err(|_| self.broken(format!("no answer within {} s", within.as_secs())))??;
         if status.is_success() {
@@ -122,7 +140,7 @@ impl Client {
         Err(Error::Refused { status: status.as_u16(), message })
     }
 
-    async fn request(&self, method: Method, path: &str) -> Result<(StatusCode, Bytes), Error> {
+    async fn request(&self, mut request: Question) -> Result<(StatusCode, Bytes), Error> {
         let stream = UnixStream::connect(&self.path)
             .await
             .map_err(|source| Error::Unreachable { path: self.path.clone(), source })?;
@@ -130,12 +148,7 @@ impl Client {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(connection);
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
-            .header(hyper::header::HOST, "cgwd")
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| self.broken(error.to_string()))?;
+        request.headers_mut().insert(hyper::header::HOST, HeaderValue::from_static("cgwd"));
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)

@@ -14,6 +14,9 @@ use crate::api;
 /// Where the socket is unless somebody says otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/cgwd/control.sock";
 
+/// The header that names a configuration in a request's body.
+pub(crate) const CONFIG_NAME: &str = "cgwd-config-name";
+
 /// What the control loop is asked.
 #[derive(Debug)]
 pub enum Request {
@@ -40,7 +43,21 @@ pub enum Request {
         reply: oneshot::Sender<Outcome>,
     },
     /// `POST /v1/reload`.
-    Reload(oneshot::Sender<Outcome>),
+    Reload {
+        /// The new configuration when the client brought it; else the daemon reads its file again.
+        brought: Option<Brought>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Outcome>,
+    },
+}
+
+/// A configuration that a client read for the daemon, which may not be able to read it itself. Wiped when dropped.
+#[derive(Debug)]
+pub struct Brought {
+    /// What messages call it.
+    pub name: String,
+    /// The file's text.
+    pub text: model::Secret,
 }
 
 /// What an operator can do with a tunnel.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::{Action, Outcome, Refusal, Request};
+use super::{Action, Brought, CONFIG_NAME, Outcome, Refusal, Request};
 use crate::api::Answer;
 
 /// Connections served at the same time; further ones wait in the kernel's backlog.
@@ -28,6 +28,9 @@ pub const REQUESTS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest that `GET /v1/events?wait=` blocks.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The largest configuration taken.
+const CONFIG_BYTES_MAX: usize = 4 << 20;
 
 type Response = hyper::Response<Full<Bytes>>;
 
@@ -133,7 +136,11 @@ pub async fn serve_scrapes(listener: &TcpListener, requests: mpsc::Sender<Reques
             let client = client.clone();
             async move {
                 let known = request.uri().path() == "/metrics" && request.method() == Method::GET;
-                Ok::<_, Infallible>(if known { scrape(&client).await } else { refusal(&not_here(&request)) })
+                Ok::<_, Infallible>(if known {
+                    scrape(&client).await
+                } else {
+                    refusal(&not_here(request.uri().path()))
+                })
             }
         });
         tokio::spawn(async move {
@@ -150,8 +157,19 @@ pub async fn serve_scrapes(listener: &TcpListener, requests: mpsc::Sender<Reques
     }
 }
 
-fn not_here(request: &hyper::Request<Incoming>) -> Refusal {
-    Refusal::not_found(format!("there is no {} here", request.uri().path()))
+fn not_here(path: &str) -> Refusal {
+    Refusal::not_found(format!("there is no {path} here"))
+}
+
+/// The configuration in a request's body, if there is one.
+async fn brought(request: hyper::Request<Incoming>) -> Result<Option<Brought>, Refusal> {
+    let named = request.headers().get(CONFIG_NAME).and_then(|name| name.to_str().ok());
+    let name = named.unwrap_or("the configuration brought by the client").to_owned();
+    let body = Limited::new(request.into_body(), CONFIG_BYTES_MAX).collect().await;
+    let body =
+        body.map_err(|error| Refusal { status: 400, message: format!("cannot read the body: {error}") })?;
+    let text = body.to_bytes();
+    Ok((!text.is_empty()).then(|| Brought { name, text: model::Secret::from(text.as_ref()) }))
 }
 
 async fn scrape(client: &Client) -> Response {
@@ -180,7 +198,7 @@ async fn converse(stream: UnixStream, client: Client, own_uid: u32) {
                 let message = "only root and the daemon's own user may use the control socket; try sudo";
                 return Ok::<_, Infallible>(refusal(&Refusal { status: 403, message: message.to_owned() }));
             }
-            Ok(route(&request, client).await)
+            Ok(route(request, client).await)
         }
     });
     let served = hyper::server::conn::http1::Builder::new()
@@ -193,9 +211,10 @@ async fn converse(stream: UnixStream, client: Client, own_uid: u32) {
     }
 }
 
-async fn route(request: &hyper::Request<Incoming>, client: Client) -> Response {
-    let path = request.uri().path();
-    let query = request.uri().query().unwrap_or_default();
+async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
+    let uri = request.uri().clone();
+    let path = uri.path();
+    let query = uri.query().unwrap_or_default();
     let get = request.method() == Method::GET;
     let post = request.method() == Method::POST;
     match path {
@@ -203,7 +222,10 @@ async fn route(request: &hyper::Request<Incoming>, client: Client) -> Response {
         "/v1/routes" if get => answered(ask(&client, Request::Routes).await),
         "/v1/events" if get => events(query, client).await,
         "/metrics" if get => scrape(&client).await,
-        "/v1/reload" if post => acted(ask(&client, Request::Reload).await),
+        "/v1/reload" if post => match brought(request).await {
+            Ok(brought) => acted(ask(&client, |reply| Request::Reload { brought, reply }).await),
+            Err(why) => refusal(&why),
+        },
         "/v1/status" | "/v1/routes" | "/v1/events" | "/metrics" => wrong_method("GET"),
         "/v1/reload" => wrong_method("POST"),
         _ => match tunnel_action(path) {
@@ -212,7 +234,7 @@ async fn route(request: &hyper::Request<Incoming>, client: Client) -> Response {
                 acted(ask.await)
             }
             Some(_) => wrong_method("POST"),
-            None => refusal(&not_here(request)),
+            None => refusal(&not_here(path)),
         },
     }
 }

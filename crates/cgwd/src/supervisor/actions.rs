@@ -31,8 +31,8 @@ impl Supervisor {
             Request::Act { tunnel, action, reply } => {
                 let _ = reply.send(self.act(&tunnel, action, now));
             }
-            Request::Reload(reply) => {
-                let _ = reply.send(self.reload(now));
+            Request::Reload { brought, reply } => {
+                let _ = reply.send(self.reload(brought.as_ref(), now));
             }
         }
     }

@@ -91,8 +91,17 @@ impl Changed {
 pub(super) fn loosen_reverse_path(interface: &str) {
     // A dot in an interface's name is written as a slash in sysctl's notation.
     let key = format!("net.ipv4.conf.{}.rp_filter", interface.replace('.', "/"));
+    let value = |key: &str| net::sysctl::read(key).unwrap_or_default();
+    if value(&key) == "2" {
+        return;
+    }
     if let Err(error) = net::sysctl::write(&key, "2") {
-        tracing::warn!("{error}; replies that arrive on the other tunnel may be dropped");
+        let strict = value(&key) == "1" || value("net.ipv4.conf.all.rp_filter") == "1";
+        if strict {
+            tracing::warn!(
+                "{error}; replies that arrive on the other tunnel are dropped: install sysctl.d/60-cgwd.conf"
+            );
+        }
     }
 }
 

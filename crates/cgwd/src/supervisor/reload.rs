@@ -9,16 +9,20 @@ use model::Instant;
 use super::Supervisor;
 use super::line::Line;
 use crate::catalog::Code;
-use crate::control::{Outcome, Refusal};
+use crate::control::{Brought, Outcome, Refusal};
 use crate::translate::failure::Finding;
 
 impl Supervisor {
-    /// Reads the file again. Tunnels that did not change keep their SAs; on an error nothing changes at all.
+    /// Reads the file again, or takes what a client brought. Tunnels that did not change keep their SAs; on an error nothing changes at all.
     ///
     /// # Errors
     /// What is wrong with the file, as `cgwd check` says it.
-    pub(super) fn reload(&mut self, now: Instant) -> Outcome {
-        let loaded = config::load(&self.config_path).map_err(|report| {
+    pub(super) fn reload(&mut self, brought: Option<&Brought>, now: Instant) -> Outcome {
+        let loaded = match brought {
+            Some(brought) => config::parse(&String::from_utf8_lossy(brought.text.expose()), &brought.name),
+            None => config::load(&self.config_path),
+        };
+        let loaded = loaded.map_err(|report| {
             let finding =
                 Finding { code: Code::ConfigRejected, text: "the changed file has errors".to_owned() };
             self.event(None, None, finding, None);

@@ -53,7 +53,6 @@ pub enum StartError {
 /// # Errors
 /// When it could not start; then nothing is left behind.
 pub fn run(config: config::Config, config_path: &Path, socket: Option<&Path>) -> Result<(), StartError> {
-    net::set_not_dumpable()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = socket.map_or_else(|| config.control.socket.clone(), PathBuf::from);
     runtime.block_on(live(config, config_path, &socket))
@@ -83,7 +82,7 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
-                if let Err(refusal) = supervisor.reload(now()) {
+                if let Err(refusal) = supervisor.reload(None, now()) {
                     tracing::error!("{}", refusal.message);
                 }
             }
