@@ -96,39 +96,35 @@ impl SendBatch {
         let Some(packets) = self.buffer.get(..self.used).filter(|packets| !packets.is_empty()) else {
             return;
         };
-        let mut lost = 0;
-        let whole = match &out.wire {
-            Wire::Udp(socket) if self.gso || self.count == 1 => {
+        let count = self.count as u64;
+        let lost = match &out.wire {
+            Wire::Udp(socket) if self.gso && self.count > 1 => {
                 let segment = u16::try_from(self.segment).unwrap_or(u16::MAX);
                 tally.calls.sends += 1;
-                patiently(socket, || socket.send_segments(packets, segment, self.tos))
-            }
-            _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
-        };
-        match whole {
-            Ok(()) => {}
-            Err(error) if self.count == 1 && matches!(out.wire, Wire::Udp(_)) => {
-                lost = 1;
-                tally.drop(reason(&error));
-            }
-            Err(error) => {
-                shared.refresh_path_mtu(out);
-                if let Some(errno) = gso_broken(&error)
-                    && !exceeds_path(self.segment, out, shared)
-                {
-                    // Devices without checksum offload, xfrm policies on the route, some virtual NICs.
-                    self.gso = false;
-                    shared.offload().udp_gso = OffloadState::Failed(errno);
+                match patiently(socket, || socket.send_segments(packets, segment, self.tos)) {
+                    Ok(()) => 0,
+                    Err(error) if is_full(&error) => {
+                        tally.drops_of(Reason::Queue, count);
+                        count
+                    }
+                    Err(error) => {
+                        shared.refresh_path_mtu(out);
+                        if let Some(errno) = gso_broken(&error)
+                            && !exceeds_path(self.segment, out, shared)
+                        {
+                            // Devices without checksum offload, xfrm policies on the route, some virtual NICs.
+                            self.gso = false;
+                            shared.offload().udp_gso = OffloadState::Failed(errno);
+                        }
+                        send_each(packets, self.segment, self.tos, &out.wire, tally)
+                    }
                 }
-                lost = send_each(packets, self.segment, self.tos, &out.wire, tally);
             }
-        }
-        let count = self.count as u64;
+            wire => send_each(packets, self.segment, self.tos, wire, tally),
+        };
         tally.calls.send_packets += count - lost;
-        if lost < count {
-            // Octets of lost packets are not told apart; a partial loss is rare and counted as a drop.
-            tally.sent(count - lost, self.inner * (count - lost) / count);
-        }
+        // Octets of lost packets are not told apart; a partial loss is rare and counted as a drop.
+        tally.sent(count - lost, self.inner * (count - lost) / count);
         self.used = 0;
         self.count = 0;
         self.inner = 0;
@@ -147,11 +143,17 @@ pub(crate) fn send_one(packet: &[u8], tos: u8, wire: &Wire) -> io::Result<()> {
 /// The number of packets that could not be sent.
 fn send_each(packets: &[u8], segment: usize, tos: u8, wire: &Wire, tally: &mut Tally) -> u64 {
     let mut lost = 0;
-    for packet in packets.chunks(segment.max(1)) {
+    let mut left = packets.chunks(segment.max(1));
+    while let Some(packet) = left.next() {
         tally.calls.sends += 1;
-        if let Err(error) = send_one(packet, tos, wire) {
-            lost += 1;
-            tally.drop(reason(&error));
+        let Err(error) = send_one(packet, tos, wire) else { continue };
+        lost += 1;
+        tally.drop(reason(&error));
+        if is_full(&error) {
+            // It was waited for already; waiting again for each packet would hold up everything.
+            let rest = left.len() as u64;
+            tally.drops_of(Reason::Queue, rest);
+            return lost + rest;
         }
     }
     lost
@@ -180,15 +182,18 @@ fn patiently(socket: &impl std::os::fd::AsFd, mut send: impl FnMut() -> io::Resu
     }
 }
 
+/// The socket's buffer is still full after the wait.
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
 fn reason(error: &io::Error) -> Reason {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => Reason::Queue,
-        // ENOBUFS, the device's queue is full; EMSGSIZE.
-        _ => match error.raw_os_error() {
-            Some(net::errno::ENOBUFS) => Reason::Queue,
-            Some(net::errno::EMSGSIZE) => Reason::Mtu,
-            _ => Reason::Send,
-        },
+    match error.raw_os_error() {
+        _ if is_full(error) || error.kind() == io::ErrorKind::OutOfMemory => Reason::Queue,
+        // The device's queue is full.
+        Some(net::errno::ENOBUFS) => Reason::Queue,
+        Some(net::errno::EMSGSIZE) => Reason::Mtu,
+        _ => Reason::Send,
     }
 }
 

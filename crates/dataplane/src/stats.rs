@@ -29,7 +29,8 @@ pub struct Drops {
     pub malformed: u64,
     /// Larger than the tunnel takes and not to be fragmented; the sender was told by ICMP.
     pub mtu: u64,
-    /// No room in a queue or in the kernel's buffers.
+    /// No room in a queue or in the kernel's buffers; of the whole tunnel also what the kernel dropped before the
+    /// worker saw it, in the socket's receive buffer or in the interface's queue.
     pub queue: u64,
     /// Outside the traffic selectors.
     pub selector: u64,

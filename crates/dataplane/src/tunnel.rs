@@ -24,8 +24,9 @@ use crate::send::{after_batch, send_one};
 use crate::shared::{Outbound, Shared, Wire, instant};
 use crate::{Child, ChildStats, Error, Event, InjectError, OffloadState, Stats, TunnelConfig};
 
-/// Children at one time: the active one, its successor, and those that drain; rekeys race at most twice.
-pub const MAX_CHILDREN: usize = 8;
+/// Children at one time: the active one, its successor, and those that drain. The negotiator keeps half as many, so
+/// that an install never meets the limit because a retire is still on its way.
+pub const MAX_CHILDREN: usize = 16;
 /// 10 ms of a 10 Gbit/s path; 1 MiB loses packets on a loaded machine.
 const RECEIVE_BUFFER: usize = 16 << 20;
 /// 1 ms of a 10 Gbit/s path.
@@ -229,7 +230,7 @@ impl Tunnel {
         Ok(())
     }
 
-    /// A snapshot of all counters.
+    /// A snapshot of all counters. To be called in the network namespace that the tunnel was started in.
     pub fn stats(&self) -> Stats {
         let control = self.control();
         let children = control
@@ -246,9 +247,11 @@ impl Tunnel {
             .collect();
         let shared = &self.shared;
         let offload = *shared.offload();
+        let mut drops = shared.cells.drops();
+        drops.queue += self.kernel_drops(&control);
         Stats {
             total: shared.cells.traffic(),
-            drops: shared.cells.drops(),
+            drops,
             children,
             last_rx: instant(shared.last_rx.load(Relaxed)),
             last_tx: instant(shared.last_tx.load(Relaxed)),
@@ -256,6 +259,14 @@ impl Tunnel {
             offload,
             calls: shared.cells.calls(),
         }
+    }
+
+    /// What was lost before our eyes: in the sockets' receive buffers and in the interface's queue.
+    fn kernel_drops(&self, control: &Control) -> u64 {
+        let udp = control.udp.as_ref().map_or(0, |(socket, _)| socket.dropped());
+        let raw = control.raw.as_ref().map_or(0, |(socket, ..)| socket.dropped());
+        let link = Netlink::open().and_then(|mut netlink| netlink.link(self.interface()));
+        udp + raw + link.map_or(0, |link| link.tx_dropped)
     }
 
     /// The name of the TUN interface.
@@ -274,7 +285,10 @@ impl Tunnel {
 
     fn make_active(&self, control: &mut Control, id: u64) {
         if let Some(child) = control.children.iter().find(|child| child.id == id) {
-            self.shared.publish(Some(Arc::clone(child)));
+            let child = Arc::clone(child);
+            self.shared.publish(Some(Arc::clone(&child)));
+            // A PPPoE line, or what an earlier packet taught the kernel.
+            self.shared.refresh_path_mtu(&child);
             control.active = Some(id);
         }
     }

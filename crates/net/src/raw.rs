@@ -67,6 +67,11 @@ impl EspSocket {
         self.ipv4
     }
 
+    /// Packets that the kernel dropped because this socket's receive buffer was full.
+    pub fn dropped(&self) -> u64 {
+        socket::dropped(self.fd.as_raw_fd())
+    }
+
     /// Path MTU the kernel knows towards the peer.
     pub fn path_mtu(&self) -> Option<u16> {
         socket::path_mtu(self.fd.as_raw_fd(), self.ipv4)

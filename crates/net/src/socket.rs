@@ -1,7 +1,7 @@
 //! Helpers shared by the socket modules: options and address conversion.
 
 use std::io;
-use std::mem::size_of;
+use std::mem::{size_of, size_of_val};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -91,6 +91,20 @@ pub(crate) fn path_mtu(fd: RawFd, ipv4: bool) -> Option<u16> {
         if ipv4 { (libc::IPPROTO_IP, libc::IP_MTU) } else { (libc::IPPROTO_IPV6, libc::IPV6_MTU) };
     let mtu = option(fd, level, name).ok()?;
     Some(u16::try_from(mtu).unwrap_or(u16::MAX))
+}
+
+/// Packets that the kernel dropped because the socket's receive buffer was full (`SO_MEMINFO`).
+pub(crate) fn dropped(fd: RawFd) -> u64 {
+    /// Position of the drop counter (`SK_MEMINFO_DROPS`), and the number of counters.
+    const DROPS: usize = 8;
+    const VARS: usize = 9;
+    let mut counters = [0_u32; VARS];
+    let mut len = size_of_val(&counters) as libc::socklen_t;
+    let pointer = counters.as_mut_ptr();
+    // SAFETY: `counters` is writable for `len` octets; the kernel writes no more than that.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, pointer.cast(), &raw mut len) };
+    if result == 0 { counters.get(DROPS).copied().map_or(0, u64::from) } else { 0 }
 }
 
 /// A kernel socket address of either family.

@@ -74,6 +74,14 @@ fn report(
             ratio(b, "receive_packets", "receives"),
             ratio(b, "tun_write_packets", "tun_writes"),
         );
+        for (side, endpoint) in [("a", a), ("b", b)] {
+            for reason in ["auth", "replay", "no_sa", "malformed", "mtu", "queue", "ecn", "send", "tun"] {
+                match endpoint.stat(reason) {
+                    0 => {}
+                    count => calls += &format!("  {side}: {reason} {count}"),
+                }
+            }
+        }
     }
     println!("{mode:9}  {name:26}  lan>vpc {up:5.2}  vpc>lan {down:5.2}  lost pings {lost}{calls}");
     Ok(())

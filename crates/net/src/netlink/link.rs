@@ -23,6 +23,8 @@ pub struct Link {
     pub loopback: bool,
     /// Length of the transmit queue, in packets.
     pub txqueuelen: u32,
+    /// Packets that were to leave through it and did not, mostly because its queue was full.
+    pub tx_dropped: u64,
     /// `tun`, `veth`, `vlan`, ...; `None` for hardware.
     pub kind: Option<String>,
 }
@@ -98,6 +100,7 @@ pub(super) fn from_message(message: &LinkMessage) -> Option<Link> {
         running: flags.contains(LinkFlags::Running),
         loopback: flags.contains(LinkFlags::Loopback),
         txqueuelen: 0,
+        tx_dropped: 0,
         kind: None,
     };
     for attribute in &message.attributes {
@@ -105,6 +108,7 @@ pub(super) fn from_message(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::TxQueueLen(len) => link.txqueuelen = *len,
+            LinkAttribute::Stats64(stats) => link.tx_dropped = stats.tx_dropped,
             LinkAttribute::LinkInfo(infos) => link.kind = infos.iter().find_map(kind),
             _ => {}
         }

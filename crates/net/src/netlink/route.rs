@@ -143,6 +143,48 @@ pub(super) fn delete(requests: &mut Requests, route: &Route) -> Result<(), Error
     }
 }
 
+/// One change of many, see [`super::Netlink::change_routes`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteChange {
+    /// As [`super::Netlink::add_route`].
+    Add(Route),
+    /// As [`super::Netlink::replace_route`].
+    Replace(Route),
+    /// As [`super::Netlink::delete_route`].
+    Delete(Route),
+}
+
+pub(super) fn change_all(
+    requests: &mut Requests,
+    changes: &[RouteChange],
+) -> Result<Vec<Result<(), Error>>, Error> {
+    let mut messages = Vec::with_capacity(changes.len());
+    for change in changes {
+        messages.push(match change {
+            RouteChange::Add(route) => {
+                (RouteNetlinkMessage::NewRoute(to_message(route)?), NLM_F_CREATE | NLM_F_EXCL)
+            }
+            RouteChange::Replace(route) => {
+                (RouteNetlinkMessage::NewRoute(to_message(route)?), NLM_F_CREATE | NLM_F_REPLACE)
+            }
+            RouteChange::Delete(route) => (RouteNetlinkMessage::DelRoute(to_message(route)?), 0),
+        });
+    }
+    let answers = requests.change_all(messages, || format!("change {} routes", changes.len()))?;
+    Ok(changes.iter().zip(answers).map(|(change, errno)| outcome(change, errno)).collect())
+}
+
+fn outcome(change: &RouteChange, errno: Option<i32>) -> Result<(), Error> {
+    let (verb, route) = match (change, errno) {
+        (_, None) | (RouteChange::Delete(_), Some(libc::ESRCH | libc::ENODEV)) => return Ok(()),
+        (RouteChange::Add(route), _) => ("add", route),
+        (RouteChange::Replace(route), _) => ("replace", route),
+        (RouteChange::Delete(route), _) => ("remove", route),
+    };
+    let error = std::io::Error::from_raw_os_error(errno.unwrap_or_default());
+    Err(Error::system(format!("{verb} route {}", describe(route)), error))
+}
+
 fn describe(route: &Route) -> String {
     format!("to {} in table {} with metric {}", route.destination, route.table, route.metric)
 }

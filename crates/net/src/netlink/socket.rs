@@ -14,6 +14,8 @@ use crate::Error;
 const BUFFER_LEN: usize = 65_536;
 /// Most messages of one dump: a full table is around a million routes.
 const MAX_MESSAGES: usize = 4_000_000;
+/// Requests sent at once: their acknowledgements must fit into the socket's receive buffer, about 0.8 KB each.
+const BATCH: usize = 64;
 /// A dump that changed while it was read is repeated this often before it is taken as it is.
 const MAX_REPEATS: usize = 3;
 
@@ -46,6 +48,56 @@ impl Requests {
     ) -> Result<(), Error> {
         self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags, &what)?;
         self.answers(&what).map(|_| ())
+    }
+
+    /// Many requests, each answered by success or an errno, in their order: as many at a time as the answers have
+    /// room for. One refused does not keep the others from being carried out.
+    pub(super) fn change_all(
+        &mut self,
+        changes: impl IntoIterator<Item = (RouteNetlinkMessage, u16)>,
+        what: impl Fn() -> String,
+    ) -> Result<Vec<Option<i32>>, Error> {
+        let mut answers = Vec::new();
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            let first = self.sequence.wrapping_add(1);
+            let mut bytes = Vec::new();
+            let mut count = 0;
+            for (message, flags) in changes.by_ref().take(BATCH) {
+                bytes.extend(self.encode(message, NLM_F_REQUEST | NLM_F_ACK | flags));
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+                count += 1;
+            }
+            self.socket.send(&bytes, 0).map_err(|e| Error::system(what(), e))?;
+            answers.extend(self.acknowledgements(first, count, &what)?);
+        }
+        Ok(answers)
+    }
+
+    /// Reads one acknowledgement for each of `count` requests from number `first` on; the errno where one failed.
+    fn acknowledgements(
+        &mut self,
+        first: u32,
+        count: usize,
+        what: &impl Fn() -> String,
+    ) -> Result<Vec<Option<i32>>, Error> {
+        let mut answers = vec![None; count];
+        let mut missing = count;
+        while missing > 0 {
+            self.receive(what)?;
+            let mut rest = self.buffer.as_slice();
+            while let Some((bytes, next)) = split_message(rest) {
+                rest = next;
+                let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) else { continue };
+                let NetlinkPayload::Error(error) = message.payload else { continue };
+                let index = message.header.sequence_number.wrapping_sub(first) as usize;
+                if let Some(answer) = answers.get_mut(index) {
+                    *answer = error.code.map(|code| code.get().saturating_abs());
+                    missing -= 1;
+                }
+            }
+        }
+        Ok(answers)
     }
 
     /// A request that is answered by one object.
@@ -82,6 +134,12 @@ impl Requests {
         flags: u16,
         what: &impl Fn() -> String,
     ) -> Result<(), Error> {
+        let bytes = self.encode(message, flags);
+        self.socket.send(&bytes, 0).map(|_| ()).map_err(|e| Error::system(what(), e))
+    }
+
+    /// The octets of a request, with the next number.
+    fn encode(&mut self, message: RouteNetlinkMessage, flags: u16) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = NetlinkMessage::from(message);
         message.header.flags = flags;
@@ -89,7 +147,17 @@ impl Requests {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map(|_| ()).map_err(|e| Error::system(what(), e))
+        bytes
+    }
+
+    /// Takes one datagram into the buffer.
+    fn receive(&mut self, what: &impl Fn() -> String) -> Result<(), Error> {
+        self.buffer.clear();
+        let (len, _) = self.socket.recv_from(&mut self.buffer, 0).map_err(|e| Error::system(what(), e))?;
+        if len > self.buffer.len() {
+            return Err(Error::Answer { what: what(), detail: format!("{len} octets at once") });
+        }
+        Ok(())
     }
 
     /// Reads until the request's end; the flag tells that the dump changed meanwhile.
@@ -97,12 +165,7 @@ impl Requests {
         let mut found = Vec::new();
         let mut interrupted = false;
         loop {
-            self.buffer.clear();
-            let (len, _) =
-                self.socket.recv_from(&mut self.buffer, 0).map_err(|e| Error::system(what(), e))?;
-            if len > self.buffer.len() {
-                return Err(Error::Answer { what: what(), detail: format!("{len} octets at once") });
-            }
+            self.receive(what)?;
             let mut rest = self.buffer.as_slice();
             while let Some((bytes, next)) = split_message(rest) {
                 rest = next;

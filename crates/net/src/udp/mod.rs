@@ -105,6 +105,11 @@ impl UdpSocket {
         socket::path_mtu(self.raw(), self.local.is_ipv4())
     }
 
+    /// Datagrams that the kernel dropped because this socket's receive buffer was full.
+    pub fn dropped(&self) -> u64 {
+        socket::dropped(self.raw())
+    }
+
     /// Lets the kernel hand over several equal-sized datagrams as one message (`UDP_GRO`).
     ///
     /// # Errors

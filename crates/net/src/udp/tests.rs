@@ -87,3 +87,19 @@ fn the_connected_socket_wins_over_the_wildcard_on_the_same_port() {
     wait(&wildcard);
     assert_eq!(wildcard.receive_from(&mut buffer).unwrap().remote, stranger.local());
 }
+
+#[test]
+fn what_overflows_the_receive_buffer_is_counted() {
+    let options = UdpOptions { receive_buffer: Some(4096), ..UdpOptions::default() };
+    let a = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+    let b = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &UdpOptions::default()).unwrap();
+    for _ in 0..100 {
+        b.send_to(&[0; 1000], None, a.local()).unwrap();
+    }
+    let mut received = 0;
+    while a.receive_from(&mut [0; 1500]).is_ok() {
+        received += 1;
+    }
+    assert!(received < 100);
+    assert_eq!(a.dropped(), 100 - received);
+}
