@@ -348,10 +348,25 @@ pub(crate) fn within(answer: &[TrafficSelector], offered: &[TrafficSelector]) ->
     !answer.is_empty() && answer.iter().all(|part| offered.iter().any(|whole| part.is_subset_of(whole)))
 }
 
+/// Longest text about a peer's offer; what is beyond is cut off with "...".
+const MAX_TEXT: usize = 512;
+
+/// Cuts a text that a peer determines. All of it is ASCII.
+fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(MAX_TEXT);
+        text.push_str("...");
+    }
+    text
+}
+
 /// An offer in text: `AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384, ...`; alternatives of one type with `|`.
 pub(crate) fn describe(offer: &SecurityAssociation) -> String {
     let mut text = String::new();
     for proposal in &offer.proposals {
+        if text.len() > MAX_TEXT {
+            break;
+        }
         if !text.is_empty() {
             text.push_str(", ");
         }
@@ -376,12 +391,13 @@ pub(crate) fn describe(offer: &SecurityAssociation) -> String {
             }
         }
     }
-    text
+    bounded(text)
 }
 
 /// Traffic selectors in text: `10.0.0.0/8, 192.0.2.0/24`.
 pub(crate) fn describe_selectors(selectors: &[TrafficSelector]) -> String {
-    selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    let shown: Vec<_> = selectors.iter().take(MAX_NARROWED).map(ToString::to_string).collect();
+    bounded(shown.join(", "))
 }
 
 #[cfg(test)]

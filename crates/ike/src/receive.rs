@@ -113,6 +113,11 @@ impl Endpoint {
         if self.mode == Mode::Closing {
             return Err(DropReason::Closed);
         }
+        // Our own request, sent back to us. With equal identities on both sides we would authenticate to
+        // ourselves, for both know the key.
+        if self.sas.get(&header.spi_i).is_some_and(Sa::is_attempt) {
+            return Err(DropReason::Unexpected);
+        }
         // Of these IKE SAs the peer has had our answer, for it authenticated with it: this is a replay.
         if self.concluded.iter().any(|request| request == datagram) {
             return Err(DropReason::Unexpected);

@@ -11,7 +11,7 @@ use model::{Secret, Spi};
 use super::Ctx;
 use super::child::{self, ChildOffer, ChildStanding, ChildTerms, NewChild};
 use super::established::{Established, Request, Standing};
-use crate::crypto::KeyPair;
+use crate::crypto::{self, KeyPair};
 use crate::error::{Failure, Stage};
 use crate::message::{self, Parts, wanted_group};
 use crate::negotiate;
@@ -351,6 +351,7 @@ impl Established {
             let Some(ke) = parts.ke.as_ref().filter(|ke| ke.group == group) else {
                 return Some(vec![message::notify(NotifyType::INVALID_KE_PAYLOAD, group.0.to_be_bytes())]);
             };
+            crypto::check_public(group, &ke.data).ok()?;
             let keypair = KeyPair::generate(group, &mut *ctx.rng).ok()?;
             let shared = keypair.agree(&ke.data).ok()?;
             key_exchange = Some((keypair, shared));

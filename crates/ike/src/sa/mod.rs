@@ -36,6 +36,9 @@ pub(crate) const NONCE_LEN: usize = 32;
 /// A cookie is honoured for one to two of these (RFC 7296 §2.6).
 const COOKIE_LIFETIME: Duration = Duration::from_secs(60);
 
+/// What strangers cause is reported once in this time.
+const STRANGER_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What every state may use: configuration, randomness, the clock, the queue of effects.
 pub(crate) struct Ctx {
     pub(crate) config: Config,
@@ -47,6 +50,7 @@ pub(crate) struct Ctx {
     pub(crate) cookies: CookieSecrets,
     cookies_since: Instant,
     pub(crate) last_failure: Option<(Instant, Failure)>,
+    stranger_noticed: Option<Instant>,
     pub(crate) retransmits: u64,
     /// We hold no IKE SA with the peer, nor is one under way that the peer began.
     pub(crate) alone: bool,
@@ -69,6 +73,7 @@ impl Ctx {
             cookies,
             cookies_since: now,
             last_failure: None,
+            stranger_noticed: None,
             retransmits: 0,
             alone: true,
             active: None,
@@ -107,6 +112,15 @@ impl Ctx {
         self.retransmits += 1;
         self.notice(Notice::Retransmit { stage, n });
         self.send(path.local, path.remote, datagram);
+    }
+
+    /// Reports a failure that anybody may have caused: now and then only.
+    pub(crate) fn stranger_failed(&mut self, failure: Failure) {
+        let due = self.stranger_noticed.is_none_or(|last| self.now - last >= STRANGER_INTERVAL);
+        if due {
+            self.stranger_noticed = Some(self.now);
+            self.failed(failure);
+        }
     }
 
     /// A fresh nonce.

@@ -209,6 +209,7 @@ impl Established {
             let wanted = suite.group.0.to_be_bytes();
             return Some(vec![message::notify(NotifyType::INVALID_KE_PAYLOAD, wanted)]);
         }
+        crypto::check_public(suite.group, &ke.data).ok()?;
         let keypair = KeyPair::generate(suite.group, &mut *ctx.rng).ok()?;
         let shared = keypair.agree(&ke.data).ok()?;
         let (spi_r, nr) = (ctx.ike_spi(), ctx.nonce());

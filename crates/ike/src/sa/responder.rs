@@ -115,7 +115,7 @@ pub(crate) fn open(ctx: &mut Ctx, first: First<'_>, half_open: usize) -> Opening
     let chosen = negotiate::choose_ike(config.selection, &config.ike_proposals, sa, Some(ke.group));
     let Some(choice) = chosen else {
         let offered = negotiate::describe(sa);
-        ctx.failed(Failure::NoProposalChosen { stage: Stage::SaInit, offered, by_peer: false });
+        ctx.stranger_failed(Failure::NoProposalChosen { stage: Stage::SaInit, offered, by_peer: false });
         return first.reply(ctx, message::notify(NotifyType::NO_PROPOSAL_CHOSEN, []));
     };
     if choice.suite.group != ke.group {
@@ -136,6 +136,8 @@ fn agree(
     ni: &[u8],
 ) -> Option<Opening> {
     let suite = choice.suite;
+    // Before anything is spent on a stranger.
+    crypto::check_public(suite.group, &ke.data).ok()?;
     let keypair = KeyPair::generate(suite.group, &mut *ctx.rng).ok()?;
     let shared = keypair.agree(&ke.data).ok()?;
     let (spi_i, spi_r) = (first.header.spi_i, ctx.ike_spi());
