@@ -122,19 +122,26 @@ pub(crate) fn open(ctx: &mut Ctx, first: First<'_>, half_open: usize) -> Opening
         let wanted = choice.suite.group.0.to_be_bytes();
         return first.reply(ctx, message::notify(NotifyType::INVALID_KE_PAYLOAD, wanted));
     }
-    agree(ctx, first, &parts, choice, ke, ni)
+    agree(ctx, first, choice, Contents { parts: &parts, ke, ni })
         .unwrap_or_else(|| first.reply(ctx, message::notify(NotifyType::INVALID_SYNTAX, [])))
+}
+
+/// What a first request must contain.
+#[derive(Clone, Copy)]
+struct Contents<'a> {
+    parts: &'a Parts,
+    ke: &'a KeyExchange,
+    ni: &'a [u8],
 }
 
 /// Agrees on keys and answers; `None` when the peer's public value is not one.
 fn agree(
     ctx: &mut Ctx,
     first: First<'_>,
-    parts: &Parts,
     choice: negotiate::IkeChoice,
-    ke: &KeyExchange,
-    ni: &[u8],
+    contents: Contents<'_>,
 ) -> Option<Opening> {
+    let Contents { parts, ke, ni } = contents;
     let suite = choice.suite;
     // Before anything is spent on a stranger.
     crypto::check_public(suite.group, &ke.data).ok()?;
