@@ -316,6 +316,34 @@ fn case_42_a_rekey_meets_a_delete_of_the_same_child() {
 }
 
 #[test]
+fn case_44_the_delete_is_lost_and_the_retry_finds_no_child() {
+    let hard = Lifetime {
+        rekey_after: Duration::from_secs(1_000),
+        jitter: Duration::ZERO,
+        hard: Duration::from_secs(100),
+    };
+    let mut pair = Pair::established_with(|side, config| {
+        if side == Side::B {
+            config.child_lifetime = hard;
+        }
+    });
+    pair.run(Duration::from_millis(99_999));
+    pair.command(Side::A, Command::RekeyChild);
+    let rekey = pair.pop_from(Side::A);
+    pair.now += Duration::from_millis(1);
+    pair.tick();
+    let _lost = pair.pop_from(Side::B);
+    let refusal = pair.exchange(&rekey);
+    pair.deliver(&refusal);
+    assert!(pair.wire.is_empty(), "the rekey waits for its retry");
+    let before = pair.history.len();
+    pair.run(Duration::from_secs(10));
+    pair.assert_one_tunnel();
+    assert_eq!(pair.requests(Side::A, before), [E::CREATE_CHILD_SA], "a new child, and no rekey");
+    assert_eq!(pair.generations(), (0, 0));
+}
+
+#[test]
 fn case_45_the_rekey_request_is_lost_and_the_child_is_deleted_meanwhile() {
     let hard = Lifetime {
         rekey_after: Duration::from_secs(1_000),
