@@ -1,7 +1,7 @@
 //! What is measured against each other: two gateways of one make, one on each side of the rig's middle link, with
 //! default settings but for what the rig needs; and plain forwarding, the ceiling.
 //!
-//! Every peer gets the AES-GCM or ChaCha20-Poly1305 of its make, an inner MTU of at least 1420, and for the UDP
+//! Every peer gets the AES-GCM or ChaCha20-Poly1305 of its make, an inner MTU of 1420 where it takes one, and for the UDP
 //! measurements the transmit queue that `cgwd` gives its own interface.
 
 mod nebula;

@@ -1,11 +1,13 @@
 //! strongSwan on both sides with ESP in user space (kernel-libipsec): AES-256-GCM, always encapsulated in UDP.
+//!
+//! Its interface has an MTU of 1400, and it drops what is longer whatever the interface is set to.
 
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 
-use super::{Kept, PEER_MTU, Running};
+use super::{Kept, Running};
 use crate::bench::rig::{AWS, GW, LAN, Rig, Role, VPC};
 use crate::netns;
 use crate::strongswan::{Settings, StrongSwan};
@@ -32,7 +34,6 @@ pub(super) fn start(rig: &Rig) -> Result<Running<'_>> {
         let host = rig.host(role);
         let started =
             StrongSwan::start_in(host, rig.scratch().join(format!("strongswan-{role:?}")), settings)?;
-        host.ip(&format!("link set ipsec0 mtu {PEER_MTU}"))?;
         running.interface(role, "ipsec0");
         running.pids.push((role, pid_in(host.name())?));
         running.kept.extend(near.replace(started).map(|far| Kept::StrongSwan { _daemon: Box::new(far) }));

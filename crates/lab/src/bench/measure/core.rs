@@ -160,8 +160,8 @@ fn drop_at(rig: &Rig, role: Role, interface: &str) -> Result<()> {
         if role == Role::Aws { "192.0.2.1" } else { "192.0.2.2" },
     ])?;
     rig.host(role).nft(&format!(
-        "table netdev bench {{ chain in {{ type filter hook ingress device {interface} priority 0; policy accept; \
-         meta protocol ip counter drop\n }} }}"
+        "table netdev bench {{\n chain in {{\n type filter hook ingress device {interface} priority 0;\n meta protocol \
+         ip counter drop\n }}\n}}\n"
     ))
 }
 
