@@ -54,6 +54,9 @@ struct Control {
     active: Option<u64>,
     udp: Option<(Arc<UdpSocket>, SocketAddr)>,
     raw: Option<(Arc<EspSocket>, SocketAddr, SocketAddr)>,
+    /// Packets the interface had dropped when the first child came. The kernel's own first words on a new interface
+    /// (MLD) may be among them; before there was an SA nothing could be lost.
+    interface_drops: Option<u64>,
 }
 
 impl Tunnel {
@@ -110,6 +113,9 @@ impl Tunnel {
         let inbound = InboundSa::new(child.spi_in, child.suite, &child.keys_in, window).map_err(keys)?;
         let sa = OutboundSa::new(child.spi_out, child.suite, &child.keys_out).map_err(keys)?;
         let wire = self.wire(&mut control, child.local, child.remote, child.encapsulation)?;
+        if control.interface_drops.is_none() {
+            control.interface_drops = Some(self.interface_drops());
+        }
         let selectors = Arc::new(Selectors::new(child.ts_local, child.ts_remote));
         let cells = Arc::new(Cells::default());
         let inbound = Inbound::new(child.id, inbound, Arc::clone(&selectors), Arc::clone(&cells));
@@ -265,8 +271,14 @@ impl Tunnel {
     fn kernel_drops(&self, control: &Control) -> u64 {
         let udp = control.udp.as_ref().map_or(0, |(socket, _)| socket.dropped());
         let raw = control.raw.as_ref().map_or(0, |(socket, ..)| socket.dropped());
+        let interface =
+            control.interface_drops.map_or(0, |before| self.interface_drops().saturating_sub(before));
+        udp + raw + interface
+    }
+
+    fn interface_drops(&self) -> u64 {
         let link = Netlink::open().and_then(|mut netlink| netlink.link(self.interface()));
-        udp + raw + link.map_or(0, |link| link.tx_dropped)
+        link.map_or(0, |link| link.tx_dropped)
     }
 
     /// The name of the TUN interface.
