@@ -231,6 +231,17 @@ mod tests {
     }
 
     #[test]
+    fn rfc7296_2_2_message_ids_never_wrap() {
+        let mut window = ResponseWindow::new(u32::MAX - 1);
+        assert_eq!(window.position(u32::MAX - 1, b"a"), Position::Fresh);
+        window.answered(b"a".to_vec(), b"A".to_vec());
+        // The last number of all is never used, and zero does not come again.
+        assert_eq!(window.position(u32::MAX, b"b"), Position::Outside);
+        assert_eq!(window.position(0, b"b"), Position::Outside);
+        assert_eq!(window.position(u32::MAX - 1, b"a"), Position::Repeat(b"A"));
+    }
+
+    #[test]
     fn only_the_last_request_is_answered_again_and_only_if_identical() {
         let mut window = ResponseWindow::new(0);
         assert_eq!(window.position(0, b"a"), Position::Fresh);
