@@ -163,6 +163,10 @@ codes! {
         "This host lacks something the tunnel needs",
         "The local address is not on any interface, a port is taken, or a capability is missing.",
         "Follow the text: it names what was tried and what the kernel said.";
+    HostAddress = "HOST-ADDRESS", Warning,
+        "The local address of a tunnel changed",
+        "The address that packets to AWS leave from is another one: DHCP gave a new one, or the route changed.",
+        "Nothing, when this host is behind a NAT whose public address is AWS's customer gateway address. Otherwise AWS knows another address: make a new customer gateway there, or see that this host keeps its address.";
     RouteFailed = "ROUTE-FAILED", Error,
         "A route could not be set",
         "The kernel refused to add or to remove a route.",

@@ -47,6 +47,7 @@ pub(super) async fn status(socket: &Path, json: bool) -> Result<u8, Failure> {
 
 pub(super) async fn watch(socket: &Path) -> Result<u8, Failure> {
     let client = Client::new(socket);
+    say("\x1b[2J");
     loop {
         let screen = match client.status().await {
             Ok(status) => render::status(&status, colour_out()),

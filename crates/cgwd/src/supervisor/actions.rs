@@ -51,6 +51,7 @@ impl Supervisor {
         let (message, code) = match action {
             Action::Reset => {
                 command(Command::Reset);
+                line.health.ended_on_purpose();
                 (format!("{full}: everything deleted, connecting anew"), Some(Code::TunnelReset))
             }
             Action::RekeyIke if negotiator.as_ref().is_some_and(|status| status.ike.is_some()) => {
@@ -76,6 +77,7 @@ impl Supervisor {
             }
         };
         let id = line.id;
+        self.routes_due = true;
         if let Some(code) = code {
             let text = message.split_once(": ").map_or(message.as_str(), |(_, rest)| rest).to_owned();
             self.event(Some(&connection), Some(&tunnel), Finding { code, text }, None);

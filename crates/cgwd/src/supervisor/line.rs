@@ -438,6 +438,13 @@ impl Line {
         }
     }
 
+    /// Starts anew at once, without a word to AWS: the address it would come from is gone.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.health.ended_on_purpose();
+        self.health.idle(now);
+        self.state = State::Waiting { retry_at: now };
+    }
+
     /// Ends the running part without a word to AWS; it starts again soon.
     pub(super) fn stop(&mut self, now: Instant) {
         self.health.idle(now);

@@ -60,6 +60,8 @@ struct Supervisor {
     timeline: Timeline,
     newest: watch::Sender<u64>,
     next_tick: Instant,
+    /// Something happened that the routes may depend on.
+    routes_due: bool,
     status_said: String,
 }
 
@@ -110,7 +112,10 @@ impl Supervisor {
             }
             Incoming::Esp { remote, datagram, .. } => line.deliver(&datagram, remote),
             Incoming::Plane { event, .. } => line.plane_event(event, &self.sockets, now, &mut out),
-            Incoming::Bgp { event, .. } => line.bgp_event(event, now, &mut out),
+            Incoming::Bgp { event, .. } => {
+                line.bgp_event(event, now, &mut out);
+                self.routes_due = true;
+            }
         }
         let id = line.id;
         self.take(id, out, now);
@@ -138,11 +143,45 @@ impl Supervisor {
         }
         if now >= self.next_tick {
             self.next_tick = now + TICK;
+            self.routes_due = true;
             self.routing.sample(&self.lines);
         }
-        let said = self.routing.update(&mut self.lines, &self.config, now);
-        self.say(said);
-        self.say_status();
+        if self.routes_due || self.routing.deadline().is_some_and(|at| at <= now) {
+            self.routes_due = false;
+            let said = self.routing.update(&mut self.lines, &self.config, now);
+            self.say(said);
+            self.say_status();
+        }
+    }
+
+    /// The kernel announced changes; whether there were any.
+    fn announced(&mut self, now: Instant) -> bool {
+        let news = self.routing.announced(now);
+        if news.addresses {
+            self.follow_addresses(now);
+        }
+        news.any
+    }
+
+    /// A tunnel whose local address is another one now starts anew from there. While there is none at all, it
+    /// stays as it is: the old one may return.
+    fn follow_addresses(&mut self, now: Instant) {
+        let mut moved = Vec::new();
+        for line in &mut self.lines {
+            let Some(before) = line.running().map(|running| running.local) else { continue };
+            match address::local(&mut self.routing.netlink, &line.config) {
+                Ok(local) if local != before => {
+                    line.restart(now);
+                    let text =
+                        format!("our address was {before} and is {local} now; connecting anew from there");
+                    moved.push((line.id, Finding { code: Code::HostAddress, text }));
+                }
+                _ => {}
+            }
+        }
+        for (id, finding) in moved {
+            self.take(id, vec![Reaction::Event(finding, None)], now);
+        }
     }
 
     /// What a line left to the supervisor.
@@ -165,14 +204,14 @@ impl Supervisor {
                         self.try_keys(&connection, now);
                     }
                 }
-                Reaction::StageChanged { from: Stage::Up, .. } if !line.health.said_goodbye() => {
-                    line.dampener.record_loss(now);
+                Reaction::StageChanged { from, .. } => {
+                    self.routes_due = true;
+                    if from == Stage::Up && !line.health.said_goodbye() {
+                        line.dampener.record_loss(now);
+                    }
                 }
                 // The line did these itself.
-                Reaction::StageChanged { .. }
-                | Reaction::Probe(_)
-                | Reaction::CheckLiveness
-                | Reaction::Reset => {}
+                Reaction::Probe(_) | Reaction::CheckLiveness | Reaction::Reset => {}
             }
         }
     }

@@ -37,6 +37,7 @@ impl Supervisor {
             self.lines.iter().filter_map(Line::running).map(|running| running.local).collect();
         self.sockets.keep_only(&needed);
         self.forwarding();
+        self.routes_due = true;
         let finding = Finding { code: Code::ConfigReloaded, text: message.clone() };
         self.event(None, None, finding, None);
         Ok(message)

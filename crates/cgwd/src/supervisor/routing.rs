@@ -30,6 +30,15 @@ const ARRIVAL_SAMPLES: usize = 5;
 /// Something worth an event: the connection, what, and how long it took.
 pub(super) type Said = (Option<String>, Finding, Option<Duration>);
 
+/// What the kernel announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    /// Anything at all.
+    pub(super) any: bool,
+    /// Addresses or interfaces among it.
+    pub(super) addresses: bool,
+}
+
 /// What one connection decided the last time.
 #[derive(Default)]
 pub(super) struct Decided {
@@ -52,6 +61,8 @@ pub(super) struct Routing {
     /// The last comparison ended with everything in place.
     settled: bool,
     reported: BTreeSet<String>,
+    /// All addresses of this machine; `None` when they changed since.
+    addresses: Option<Vec<netlink::Address>>,
     arrivals: BTreeMap<LineId, VecDeque<u64>>,
 }
 
@@ -70,6 +81,7 @@ impl Routing {
             look_at: None,
             settled: false,
             reported: BTreeSet::new(),
+            addresses: None,
             arrivals: BTreeMap::new(),
         })
     }
@@ -98,8 +110,8 @@ impl Routing {
         Ok(plan.changes.len())
     }
 
-    /// Takes the kernel's announcements; whether there were any.
-    pub(super) fn announced(&mut self, now: Instant) -> bool {
+    /// Takes the kernel's announcements.
+    pub(super) fn announced(&mut self, now: Instant) -> News {
         let changes = match self.monitor.receive() {
             Ok(changes) => changes,
             Err(error) => {
@@ -107,7 +119,7 @@ impl Routing {
                 Vec::new()
             }
         };
-        let any = !changes.is_empty();
+        let mut news = News { any: !changes.is_empty(), addresses: false };
         for change in changes {
             match change {
                 netlink::Change::Route(route) | netlink::Change::RouteGone(route) => {
@@ -122,11 +134,14 @@ impl Routing {
                 | netlink::Change::AddressGone(_)
                 | netlink::Change::Link(_)
                 | netlink::Change::LinkGone { .. }
-                | netlink::Change::Overrun => {}
+                | netlink::Change::Overrun => {
+                    news.addresses = true;
+                    self.addresses = None;
+                }
             }
             self.look_at = Some(self.look_at.map_or(now + SETTLE, |at| at.min(now + SETTLE)));
         }
-        any
+        news
     }
 
     /// Once a second: how much arrived on each tunnel.
@@ -214,7 +229,10 @@ impl Routing {
         said: &mut Vec<Said>,
     ) -> Desired {
         let mut all = Desired::default();
-        let common = Common::gather(&mut self.netlink, lines, config);
+        // Without an answer local programs send from the inside address, which is no disaster.
+        let addresses =
+            self.addresses.take().unwrap_or_else(|| self.netlink.addresses(None).unwrap_or_default());
+        let common = Common::gather(addresses, lines, config);
         self.decided.retain(|id, _| config.connections.iter().any(|connection| connection.id == *id));
         for connection in &config.connections {
             let mut tunnels = Vec::new();
@@ -249,6 +267,7 @@ impl Routing {
                 self.report_once(id, Code::RouteFailed, refusal.to_string(), said);
             }
         }
+        self.addresses = Some(common.addresses);
         all
     }
 
@@ -269,9 +288,7 @@ struct Common {
 }
 
 impl Common {
-    fn gather(netlink: &mut Netlink, lines: &[Line], config: &config::Config) -> Self {
-        // Without an answer local programs send from the inside address, which is no disaster.
-        let addresses = netlink.addresses(None).unwrap_or_default();
+    fn gather(addresses: Vec<netlink::Address>, lines: &[Line], config: &config::Config) -> Self {
         let running = lines.iter().filter_map(Line::running);
         Self {
             outside: config.tunnels().map(|(_, tunnel)| tunnel.outside).collect(),

@@ -103,7 +103,7 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
             _ = announcements.wait() => {
                 // The monitor never says `WouldBlock`; no news means the same.
                 let _ = announcements.read(|| {
-                    if supervisor.routing.announced(now()) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+                    if supervisor.announced(now()) { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
                 });
             }
             () = tokio::time::sleep(sleep) => {}
@@ -141,6 +141,7 @@ fn start(
         timeline: timeline(),
         newest,
         next_tick: began + TICK,
+        routes_due: true,
         status_said: String::new(),
         config,
     };

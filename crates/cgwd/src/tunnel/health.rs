@@ -197,6 +197,11 @@ impl Health {
         change.map(|change| self.probe_changed(change, at)).into_iter().collect()
     }
 
+    /// Somebody here ends the tunnel; that is no flap either.
+    pub fn ended_on_purpose(&mut self) {
+        self.goodbye = true;
+    }
+
     /// The negotiator reported something.
     pub fn noticed(&mut self, notice: &Notice, now: Instant) -> Vec<Reaction> {
         match notice {
