@@ -182,15 +182,16 @@ fn rfc7296_2_10_nonces_are_fresh_and_long_enough_for_every_prf_offered() {
         payloads.iter().find_map(|p| if let Payload::Nonce(n) = p { Some(n.clone()) } else { None }).unwrap()
     };
     let longest = Prf::ALL.iter().map(|prf| prf.output_len()).max().unwrap();
-    let mut seen = Vec::new();
     let target = Target::new(Side::A, config(Side::A));
-    seen.push(nonce(&parse(&target.last()).unwrap().payloads));
+    assert!(nonce(&parse(&target.last()).unwrap().payloads).len() >= longest / 2);
     let (mut target, mut script) = served(7);
-    seen.push(script.nr.clone());
+    let mut seen = vec![script.nr.clone()];
     for n in 0..20 {
         let old = if n == 0 { script.spi.get() } else { 0x4000 + n - 1 };
         let payloads = script.child_payloads(0x4000 + n, Some(old));
-        seen.push(nonce(&script.exchange(&mut target, ExchangeType::CREATE_CHILD_SA, &payloads)));
+        let answer = script.exchange(&mut target, ExchangeType::CREATE_CHILD_SA, &payloads);
+        assert!(notified(&answer).is_empty(), "{n}: {answer:?} {:?}", target.notices);
+        seen.push(nonce(&answer));
         script.exchange(&mut target, ExchangeType::INFORMATIONAL, &[script::esp_delete(&[old])]);
     }
     for nonce in &seen {
