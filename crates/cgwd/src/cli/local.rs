@@ -1,5 +1,6 @@
 //! The commands that need no daemon, and the one that is it.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -53,8 +54,9 @@ fn read_input(path: &Path) -> Result<(String, String), Failure> {
             format!("cgwd: {name} is larger than {} MiB; that is no AWS file", INPUT_BYTES_MAX >> 20);
         return Err(Failure::new(EXIT_FAILED, message));
     }
-    // AWS's files are ASCII; a stray octet in a comment is no reason to refuse one.
-    Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
+    let text = config::import::decode(&bytes, &name)
+        .map_err(|report| Failure::new(EXIT_FAILED, report.render(colour())))?;
+    Ok((name, text))
 }
 
 /// A configuration file for the daemon to take, validated here first.
@@ -85,9 +87,20 @@ pub(super) fn run(path: &Path, socket: Option<&Path>) -> Result<u8, Failure> {
     net::set_not_dumpable().map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
     let config = load(path)?;
     logging::start(config.log.level);
+    self_test(&config)?;
     supervisor::run(config, path, socket)
         .map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
     Ok(0)
+}
+
+/// Refuses to run with cryptography that does not do what it must.
+fn self_test(config: &config::Config) -> Result<(), Failure> {
+    let groups =
+        config.tunnels().flat_map(|(_, tunnel)| tunnel.ike.dh_groups.iter().chain(&tunnel.esp.dh_groups));
+    let groups: BTreeSet<_> = groups.map(|group| ike::wire::DhGroup(group.number())).collect();
+    let groups: Vec<_> = groups.into_iter().collect();
+    ike::crypto::self_test(&groups, &mut net::OsRng)
+        .map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))
 }
 
 /// Loads the file, with its warnings on standard error.

@@ -145,6 +145,8 @@ impl Supervisor {
             self.next_tick = now + TICK;
             self.routes_due = true;
             self.routing.sample(&self.lines);
+            // A route that comes after the address announces no address; a tunnel that is down looks for itself.
+            self.follow_addresses(|line| line.health.stage() == Stage::Down, now);
         }
         if self.routes_due || self.routing.deadline().is_some_and(|at| at <= now) {
             self.routes_due = false;
@@ -158,16 +160,16 @@ impl Supervisor {
     fn announced(&mut self, now: Instant) -> bool {
         let news = self.routing.announced(now);
         if news.addresses {
-            self.follow_addresses(now);
+            self.follow_addresses(|_| true, now);
         }
         news.any
     }
 
     /// A tunnel whose local address is another one now starts anew from there. While there is none at all, it
     /// stays as it is: the old one may return.
-    fn follow_addresses(&mut self, now: Instant) {
+    fn follow_addresses(&mut self, which: fn(&Line) -> bool, now: Instant) {
         let mut moved = Vec::new();
-        for line in &mut self.lines {
+        for line in self.lines.iter_mut().filter(|line| which(line)) {
             let Some(before) = line.running().map(|running| running.local) else { continue };
             match address::local(&mut self.routing.netlink, &line.config) {
                 Ok(local) if local != before => {

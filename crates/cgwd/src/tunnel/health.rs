@@ -5,6 +5,7 @@
 //! a tunnel whose inside address is silent is not used, and a peer whose IKE is silent too is negotiated with
 //! anew without waiting for all of IKE's patience.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ike::Notice;
@@ -12,6 +13,7 @@ use model::Instant;
 
 use super::probe::{Change, Settings, Tracker};
 use super::stage::{ESP_RECENT, Facts, Since, stage};
+use super::weak::weaknesses;
 use crate::api::Stage;
 use crate::catalog::Code;
 use crate::translate::failure::{self, Finding};
@@ -82,6 +84,8 @@ pub struct Health {
     last_error: Option<Problem>,
     /// The failure that was said last, and when; forgotten when the tunnel comes up.
     said: Option<(Code, Instant)>,
+    /// Weak choices of AWS's that were warned about; as many as the configuration has combinations.
+    warned: BTreeSet<String>,
     /// What failures with this code really mean, as long as IKE is not established.
     diagnosis: Option<(Code, Finding)>,
     liveness_asked: Option<Instant>,
@@ -104,6 +108,7 @@ impl Health {
             esp_heard: None,
             last_error: None,
             said: None,
+            warned: BTreeSet::new(),
             diagnosis: None,
             liveness_asked: None,
             explained: false,
@@ -216,8 +221,29 @@ impl Health {
             Notice::IkeEstablished { .. } if self.said.is_some_and(|(code, _)| is_phase_2(code)) => {
                 Vec::new()
             }
-            _ => vec![self.report(finding, took, now)],
+            _ => {
+                let mut reactions = vec![self.report(finding, took, now)];
+                reactions.extend(self.weak_warning(notice));
+                reactions
+            }
         }
+    }
+
+    /// A warning about a weak choice of AWS's; once for each choice. It is no error: the tunnel works.
+    fn weak_warning(&mut self, notice: &Notice) -> Option<Reaction> {
+        let (Notice::IkeEstablished { proposal, .. }
+        | Notice::IkeRekeyed { proposal, .. }
+        | Notice::ChildEstablished { proposal, .. }
+        | Notice::ChildRekeyed { proposal, .. }) = notice
+        else {
+            return None;
+        };
+        let weak = weaknesses(proposal);
+        if weak.is_empty() || !self.warned.insert(proposal.clone()) {
+            return None;
+        }
+        let text = format!("AWS chose {proposal}, which has {}", weak.join(" and "));
+        Some(Reaction::Event(Finding { code: Code::WeakAlgorithm, text }, None))
     }
 
     /// Something went wrong. The same complaint every few seconds would bury the story, so it is said once.

@@ -4,3 +4,4 @@ pub mod echo;
 pub mod health;
 pub mod probe;
 pub mod stage;
+pub mod weak;

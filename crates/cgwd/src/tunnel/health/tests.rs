@@ -230,3 +230,25 @@ fn a_diagnosis_replaces_the_failures_that_it_explains_and_no_others() {
     health.noticed(&silent, Instant::from_secs(9));
     assert_eq!(last(&health), Some(Code::IkeNoAnswer));
 }
+
+#[test]
+fn a_weak_choice_of_aws_is_warned_about_once_and_is_no_error() {
+    let established = Notice::IkeEstablished {
+        spi_i: model::IkeSpi(1),
+        spi_r: model::IkeSpi(2),
+        role: ike::Role::Initiator,
+        proposal: "AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_1024".to_owned(),
+        took: Duration::from_millis(30),
+    };
+    let mut health = Health::new(None, Instant::ZERO);
+    let codes = |reactions: Vec<Reaction>| -> Vec<&'static str> {
+        let code = |reaction: &Reaction| match reaction {
+            Reaction::Event(finding, _) => finding.code.name(),
+            _ => "",
+        };
+        reactions.iter().map(code).collect()
+    };
+    assert_eq!(codes(health.noticed(&established, Instant::ZERO)), ["IKE-UP", "IKE-WEAK-ALGORITHM"]);
+    assert_eq!(codes(health.noticed(&established, Instant::from_secs(9))), ["IKE-UP"]);
+    assert_eq!(health.last_error(), None);
+}
