@@ -69,6 +69,13 @@ impl Endpoint {
                     old.close.get_or_insert(CloseReason::Replaced);
                 }
             }
+            Event::Moved { local, remote } => {
+                for sa in self.sas.values_mut() {
+                    if let Sa::Established(sa) = sa {
+                        sa.relocate(&mut self.ctx, local, remote);
+                    }
+                }
+            }
             Event::RekeyLeftToPeer { rival } => self.move_home(spi, rival),
         }
     }

@@ -244,6 +244,19 @@ fn case_36_a_request_that_finds_the_child_gone_creates_no_further_child() {
 }
 
 #[test]
+fn a_child_the_peer_made_is_not_rekeyed_before_the_peer_is_known_to_hold_it() {
+    let mut pair = Pair::established();
+    pair.command(Side::A, Command::RekeyChild);
+    let request = pair.pop();
+    let _lost = pair.exchange(&request);
+    pair.command(Side::B, Command::RekeyChild);
+    assert!(pair.wire.is_empty(), "A would not find the child, and both would drop what they have");
+    pair.settle();
+    pair.assert_never_down();
+    assert_eq!(pair.generations(), (0, 2), "B's turn came after A's DELETE");
+}
+
+#[test]
 fn case_39_both_get_invalid_ke_and_only_the_final_nonces_count() {
     for lowest in PLACES {
         let mut pair = groups();

@@ -163,6 +163,26 @@ fn case_c_a_collision_a_lost_delete_and_a_link_bounce() {
 }
 
 #[test]
+fn a_nat_that_rebinds_during_a_collision_moves_the_ike_sa_that_survives() {
+    for lowest in PLACES {
+        let mut a = config(Side::A);
+        a.local = format!("{}:500", support::A_INSIDE).parse().expect("an address");
+        a.local_identity = ike::Identity::Ipv4(support::A_IP.parse().expect("an address"));
+        let mut pair = Pair::new(a, config(Side::B));
+        pair.deliver_all();
+        let (ra, _lost) = pair.collide((Command::RekeyIke, Command::RekeyIke), lowest);
+        let answer_b = pair.exchange(&ra);
+        // A sees no collision, takes its new IKE SA home and deletes the old one, from another port.
+        let delete = pair.exchange(&answer_b);
+        pair.nat = Some(1);
+        let _answer = pair.exchange(&delete);
+        let moved = format!("{}:20011", support::A_IP).parse().expect("an address");
+        assert_eq!(pair.b.endpoint.status().ike.map(|ike| ike.remote), Some(moved));
+        assert_eq!(pair.b.active_child().remote, moved);
+    }
+}
+
+#[test]
 fn case_d_both_sides_initiate_at_boot() {
     for lowest in PLACES {
         let mut b = config(Side::B);

@@ -50,33 +50,35 @@ struct Scenario {
 }
 
 impl Scenario {
-    fn draw(rng: &mut SimRng) -> Self {
-        let bad = |rng: &mut SimRng, most: u64| match rng.up_to(2) {
-            0 => 0,
-            _ => u32::try_from(rng.up_to(most)).unwrap_or(0),
+    /// Each property has a stream of its own, so that a new one does not change what old seeds stand for.
+    fn draw(master: &SimRng) -> Self {
+        let of = |property: u64| master.fork(1_000 + property);
+        let bad = |property: u64, most: u64| {
+            let mut rng = of(property);
+            let rate = u32::try_from(rng.up_to(most)).unwrap_or(0);
+            if rng.chance(333) { 0 } else { rate }
         };
-        let slow = rng.pick(&[1, 20, 200, 800]);
         Self {
             link: Link {
                 delay_min: Duration::from_millis(1),
-                delay_max: Duration::from_millis(slow),
-                loss: bad(rng, 300),
-                duplicate: bad(rng, 200),
-                corrupt: bad(rng, 50),
-                truncate: bad(rng, 20),
-                straggle: bad(rng, 30),
+                delay_max: Duration::from_millis(of(0).pick(&[1, 20, 200, 800])),
+                loss: bad(1, 300),
+                duplicate: bad(2, 200),
+                corrupt: bad(3, 50),
+                truncate: bad(4, 20),
+                straggle: bad(5, 30),
                 cut: false,
             },
-            nat: rng.chance(250),
-            both_initiate: rng.chance(500),
-            short_lives: rng.chance(500),
-            rekeys: rng.chance(800),
-            resets: rng.chance(300),
-            reboots: rng.chance(300),
-            partitions: rng.chance(250),
-            groups: rng.chance(150),
-            cookies: rng.chance(150),
-            chaos: Duration::from_secs(rng.between(40, 120)),
+            nat: of(6).chance(250),
+            both_initiate: of(7).chance(500),
+            short_lives: of(8).chance(500),
+            rekeys: of(9).chance(800),
+            resets: of(10).chance(300),
+            reboots: of(11).chance(300),
+            partitions: of(12).chance(250),
+            groups: of(13).chance(150),
+            cookies: of(14).chance(150),
+            chaos: Duration::from_secs(of(15).between(40, 120)),
         }
     }
 
@@ -159,7 +161,7 @@ impl Run {
     fn new(seed: u64, verbose: bool) -> Self {
         let master = SimRng::new(seed);
         let mut rng = master.fork(1);
-        let scenario = Scenario::draw(&mut rng);
+        let scenario = Scenario::draw(&master);
         let nodes = [true, false]
             .into_iter()
             .zip(2..)

@@ -279,7 +279,7 @@ impl Established {
         verified: Option<Verified>,
         events: &mut Vec<Event>,
     ) {
-        self.heard(ctx, asked.local, asked.remote);
+        self.heard(ctx, asked.local, asked.remote, events);
         // With a window of one, a new request shows that our last answer arrived (RFC 7296 §2.3).
         for child in &mut self.children {
             child.confirmed = true;
@@ -347,7 +347,7 @@ impl Established {
         verified: Option<Verified>,
         events: &mut Vec<Event>,
     ) {
-        self.heard(ctx, from.0, from.1);
+        self.heard(ctx, from.0, from.1, events);
         let Some(request) = self.requests.take() else { return };
         let parts = verified.map(|verified| Parts::new(verified.outer.into_iter().chain(verified.payloads)));
         let parts = match parts {
@@ -384,20 +384,27 @@ impl Established {
     }
 
     /// The peer is alive, and it is there: notes a move of a peer behind a NAT (RFC 7296 §2.23).
-    fn heard(&mut self, ctx: &mut Ctx, local: SocketAddr, remote: SocketAddr) {
+    fn heard(&mut self, ctx: &mut Ctx, local: SocketAddr, remote: SocketAddr, events: &mut Vec<Event>) {
         self.last_heard = ctx.now;
         self.ask = false;
-        let moved = self.path.may_move() && (self.path.local, self.path.remote) != (local, remote);
-        if !moved {
-            return;
+        if self.relocate(ctx, local, remote) {
+            ctx.notice(Notice::PathChanged { remote });
+            events.push(Event::Moved { local, remote });
+        }
+    }
+
+    /// Follows a peer behind a NAT to another address; `false` when there is nothing to follow.
+    pub(crate) fn relocate(&mut self, ctx: &mut Ctx, local: SocketAddr, remote: SocketAddr) -> bool {
+        if !self.path.may_move() || (self.path.local, self.path.remote) == (local, remote) {
+            return false;
         }
         self.path.local = local;
         self.path.remote = remote;
-        ctx.notice(Notice::PathChanged { remote });
         let encapsulation = self.path.encapsulation();
         for child in &self.children {
             ctx.outputs.push_back(Output::Path { child: child.id, local, remote, encapsulation });
         }
+        true
     }
 
     /// What [`crate::Endpoint::state_digest`] sees.

@@ -191,6 +191,9 @@ pub(crate) enum Event {
     /// Our rekey of this IKE SA succeeded. `rival` is the IKE SA of a simultaneous rekey by the peer and
     /// whether ours lost against it.
     RekeyedByUs { new: Box<Established>, rival: Option<(IkeSpi, bool)> },
+    /// The peer behind its NAT has moved: that holds for all IKE SAs with it, the one it is about to take home
+    /// included.
+    Moved { local: SocketAddr, remote: SocketAddr },
     /// Our rekey of this IKE SA failed while the peer's succeeded.
     RekeyLeftToPeer { rival: IkeSpi },
 }
