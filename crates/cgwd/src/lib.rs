@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod cli;
 pub mod control;
 pub mod diagnose;
+pub mod doctor;
 pub mod events;
 pub mod logging;
 pub mod metrics;

@@ -48,6 +48,12 @@ pub(super) enum Command {
     Status(Status),
     /// Block until tunnels are up; exit status 1 when the time is over
     Wait(Wait),
+    /// Find out what is wrong, why, and what to do; exit status 0 healthy, 1 findings, 2 could not look
+    ///
+    /// Goes through host, underlay, IKE, IPsec, tunnel, routing and redundancy, and names the first cause with its
+    /// remedy and the line to look for in the AWS tunnel log. Works with the daemon down, and before it was ever
+    /// started.
+    Doctor(Doctor),
     /// Show what happened to which tunnel, why, and how long it took
     Events(Events),
     /// Show the routes we own, and why each egress was chosen
@@ -116,6 +122,20 @@ pub(super) struct Status {
     /// Draw the screen again every second until interrupted
     #[arg(long)]
     pub(super) watch: bool,
+}
+
+/// `cgwd doctor`.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// The configuration file; the running daemon's, else /etc/cgwd/cgwd.toml
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON, schema 1
+    #[arg(long)]
+    pub(super) json: bool,
+    /// AWS's own description, the output of `aws ec2 describe-vpn-connections`; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) aws_json: Option<PathBuf>,
 }
 
 /// What `cgwd wait` waits for.

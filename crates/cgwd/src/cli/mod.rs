@@ -2,6 +2,7 @@
 //! output, complaints to standard error, and the exit statuses are part of the interface.
 
 mod args;
+mod doctor;
 mod explain;
 mod local;
 mod output;
@@ -57,6 +58,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         Command::Status(status) if status.watch => remote::block_on(remote::watch(socket)),
         Command::Status(status) => remote::block_on(remote::status(socket, status.json)),
         Command::Wait(wait) => remote::block_on(remote::wait(socket, wait.for_, wait.timeout)),
+        Command::Doctor(doctor) => remote::block_on(doctor::run(socket, &doctor)),
         Command::Events(events) => remote::block_on(remote::events(socket, events.follow, events.json)),
         Command::Routes(routes) => remote::block_on(remote::routes(socket, routes.json)),
         Command::Reset(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Reset)),

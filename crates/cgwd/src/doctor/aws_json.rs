@@ -95,8 +95,10 @@ pub struct TunnelOptions {
     /// AWS's address.
     pub outside_ip_address: Option<IpAddr>,
     /// A /30; not always aligned.
+    #[serde(deserialize_with = "network")]
     pub tunnel_inside_cidr: Option<IpNet>,
     /// A /126.
+    #[serde(deserialize_with = "network")]
     pub tunnel_inside_ipv6_cidr: Option<IpNet>,
     /// The key; missing with certificates and with Secrets Manager.
     #[serde(deserialize_with = "secret")]
@@ -148,6 +150,7 @@ pub struct CloudWatch {
 #[serde(rename_all = "PascalCase", default)]
 pub struct StaticRoute {
     /// A network on the customer's side.
+    #[serde(deserialize_with = "network")]
     pub destination_cidr_block: Option<IpNet>,
     /// `available`, `pending`, `deleting`, `deleted`.
     pub state: String,
@@ -264,6 +267,12 @@ pub fn names(items: &[Item]) -> Vec<String> {
             other => other.to_string(),
         })
         .collect()
+}
+
+/// A CIDR; one that cannot be read is not compared.
+fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpNet>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
