@@ -155,7 +155,7 @@ fn a_path_that_moved_is_followed() {
     let mut b = rig.gateway("b", "local=192.0.2.2:4500 remote=192.0.2.1:4999");
     assert_eq!(a.ask("install 1 active"), "ok");
     assert_eq!(b.ask("install 1 active"), "ok");
-    assert_eq!(rig.ping("lan", "10.20.0.2", 2, "-W 1"), 0);
+    assert_eq!(rig.ping("lan", "10.20.0.2", 2, "-w 1"), 0);
     assert_eq!(b.ask("path 1 192.0.2.1:4500"), "ok");
     assert_eq!(rig.ping("lan", "10.20.0.2", 3, ""), 3);
     assert_eq!(b.ask("path 77 192.0.2.1:4"), "ok");
