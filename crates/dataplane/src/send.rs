@@ -26,7 +26,8 @@ pub(crate) struct Flow<'a> {
     pub(crate) tos: u8,
 }
 
-/// Packets sealed and not yet sent, all for one child.
+/// Packets sealed and not yet sent, all for one child. Fewer than the smallest replay window (64): a packet injected
+/// meanwhile overtakes them all on the wire, and none of them may have fallen out of the peer's window by then.
 pub(crate) struct SendBatch {
     buffer: Box<[u8]>,
     used: usize,
