@@ -3,47 +3,40 @@
 //! A line is there as long as its tunnel is configured, whether or not this host can run it at the moment. It
 //! executes the [`Reaction`]s that concern itself and leaves the others to the supervisor.
 
+mod start;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use dataplane::{OffloadSwitches, ProbeAddresses, TunnelConfig};
-use ike::{Command, Endpoint, Input, Notice, Phase};
-use model::{Instant, Secret, SecureRng};
-use net::netlink::Netlink;
+use dataplane::ProbeAddresses;
+use ike::{Command, Input, Notice, Phase};
+use model::{Instant, Secret};
 use routes::NextHop;
 use routes::dampening::Dampener;
 use tokio::sync::mpsc;
 use tunnel::{Effect, Tunnel};
 
 use super::bgp::Session;
-use super::inbox::{Incoming, LineId, plane_events};
+use super::inbox::{Incoming, LineId};
+use super::mtu;
 use super::sockets::Sockets;
 use super::trial::{Trials, Verdict};
-use super::{address, host, mtu};
 use crate::api::Stage;
 use crate::catalog::Code;
 use crate::translate;
 use crate::translate::failure::Finding;
-use crate::translate::ike_config::{PORT_NAT_T, ike_config};
+use crate::translate::ike_config::ike_config;
 use crate::tunnel::echo;
 use crate::tunnel::health::{Health, Outside, Reaction};
 use crate::tunnel::probe::Settings;
+
+pub(super) use start::Surroundings;
 
 /// A tunnel that this host cannot run is tried again after this time.
 const START_RETRY: Duration = Duration::from_secs(2);
 /// A child that the data plane refused is negotiated again after this time.
 const PLANE_RETRY: Duration = Duration::from_secs(10);
-
-/// What a line needs of the supervisor to start.
-pub(super) struct Surroundings<'a> {
-    pub(super) netlink: &'a mut Netlink,
-    pub(super) sockets: &'a mut Sockets,
-    pub(super) inbox: &'a mpsc::Sender<Incoming>,
-    pub(super) dropped: &'a Arc<AtomicU64>,
-}
 
 /// One configured tunnel.
 pub(super) struct Line {
@@ -149,81 +142,6 @@ impl Line {
                     [negotiator, session, self.health.deadline(), running.reset_at, self.trials.deadline()];
                 deadlines.into_iter().flatten().min()
             }
-        }
-    }
-
-    /// Starts what is not running, if it is time.
-    pub(super) fn start_if_due(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        now: Instant,
-        out: &mut Vec<Reaction>,
-    ) {
-        match self.state {
-            State::Waiting { retry_at } if retry_at <= now => {}
-            _ => return,
-        }
-        match self.start(around, now) {
-            Ok(running) => self.state = State::Running(Box::new(running)),
-            Err(text) => {
-                self.state = State::Waiting { retry_at: now + START_RETRY };
-                out.extend(self.health.problem(Finding { code: Code::HostNotReady, text }, now));
-            }
-        }
-    }
-
-    fn start(&mut self, around: &mut Surroundings<'_>, now: Instant) -> Result<Running, String> {
-        let local = address::local(around.netlink, &self.config)?;
-        self.underlay = around.netlink.route_to(self.config.outside, None).ok().map(|route| NextHop {
-            interface: route.interface,
-            gateway: route.gateway,
-            weight: 1,
-        });
-        around.sockets.open(local, around.inbox).map_err(|error| error.to_string())?;
-        let probe = self.config.inside.first().map(|inside| ProbeAddresses {
-            local: inside.ours.addr(),
-            remote: inside.aws,
-            identifier: net::OsRng.next_u32() as u16,
-        });
-        let events = plane_events(self.id, around.inbox.clone(), Arc::clone(around.dropped));
-        let plane = dataplane::Tunnel::start(self.plane_config(local, probe), events)
-            .map_err(|error| error.to_string())?;
-        host::loosen_reverse_path(&self.config.interface);
-        let bgp = translate::bgp::config(&self.connection, &self.config)
-            .map(|config| Session::new(self.id, config, &self.config.interface, around.inbox, now))
-            .transpose()?;
-        let negotiator = ike_config(&self.config, local, self.psk.clone());
-        let endpoint = Endpoint::new(negotiator, Box::new(net::OsRng), now);
-        Ok(Running {
-            local,
-            glue: Tunnel::new(endpoint, plane),
-            closed: false,
-            bgp,
-            probe,
-            path_mtu: self.config.path_mtu,
-            reset_at: None,
-        })
-    }
-
-    fn plane_config(&self, local: IpAddr, probe: Option<ProbeAddresses>) -> TunnelConfig {
-        let config = &self.config;
-        TunnelConfig {
-            name: config.name.clone(),
-            interface: config.interface.clone(),
-            mtu: self.mtu,
-            inside: config.inside.iter().map(|inside| inside.ours).collect(),
-            probe,
-            local: (local, PORT_NAT_T).into(),
-            remote: (config.outside, PORT_NAT_T).into(),
-            clear_df: config.clear_df,
-            clamp_mss: config.clamp_mss,
-            replay_window: config.esp.replay_window,
-            path_mtu: config.path_mtu,
-            offload: OffloadSwitches {
-                tun: config.offload.tun,
-                udp_gso: config.offload.udp_send,
-                udp_gro: config.offload.udp_receive,
-            },
         }
     }
 
