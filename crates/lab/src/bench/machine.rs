@@ -130,9 +130,15 @@ impl Machine {
             system: pretty.trim_matches('"').to_owned(),
             memory_mib: total / 1024,
             sysctl: sysctls(),
-            virtualization: said(Command::new("systemd-detect-virt")).unwrap_or_default(),
+            virtualization: hypervisor(),
         }
     }
+}
+
+fn hypervisor() -> String {
+    let mut command = Command::new("systemd-detect-virt");
+    command.arg("--vm");
+    said(command).unwrap_or_default()
 }
 
 fn sysctls() -> BTreeMap<String, String> {

@@ -160,11 +160,8 @@ impl Kind {
             Self::PlaneRaw => ours::plane(rig, true)?,
             Self::WireguardGoNew => wireguard::start(rig, programs.wireguard_go.as_deref(), &["-f"])?,
             Self::WireguardGo => wireguard::start(rig, Some(Path::new("wireguard-go")), &["-f"])?,
-            Self::Gotatun => wireguard::start(rig, programs.cargo("gotatun").as_deref(), &["-f"])?,
-            Self::Boringtun => {
-                let arguments = ["-f", "--disable-drop-privileges"];
-                wireguard::start(rig, programs.cargo("boringtun-cli").as_deref(), &arguments)?
-            }
+            Self::Gotatun => rust_wireguard(rig, programs.cargo("gotatun"))?,
+            Self::Boringtun => rust_wireguard(rig, programs.cargo("boringtun-cli"))?,
             Self::Nebula => nebula::start(rig)?,
             Self::Openvpn => openvpn::start(rig)?,
             Self::Strongswan => strongswan::start(rig)?,
@@ -292,6 +289,11 @@ pub(super) fn spawn(
         log: rig.scratch().join(format!("{}-{role:?}.log", name.to_string_lossy())),
         pipes,
     })
+}
+
+/// The relatives of boringtun take its arguments; nobody is logged in here whose user they could become.
+fn rust_wireguard(rig: &Rig, program: Option<PathBuf>) -> Result<Running<'_>> {
+    wireguard::start(rig, program.as_deref(), &["-f", "--disable-drop-privileges"])
 }
 
 fn words(text: &str) -> Vec<String> {
