@@ -356,6 +356,31 @@ fn a_forged_first_answer_does_not_cost_the_attempt() {
 }
 
 #[test]
+fn an_answer_that_was_refused_once_is_not_followed_again() {
+    // Its keys would be the same, and the IVs used under them would begin anew. B answers a copy of A's first
+    // request that was altered on the way, and A follows both answers.
+    let mut pair = Pair::plain();
+    let request = pair.pop();
+    let mut altered = request.clone();
+    let last = altered.transmit.payload.len() - 1;
+    altered.transmit.payload[last] ^= 1;
+    let wrong = pair.exchange(&altered);
+    let right = pair.exchange(&request);
+    let to_wrong = pair.exchange(&wrong);
+    let to_right = pair.exchange(&right);
+    let refusal = pair.exchange(&to_wrong);
+    pair.deliver(&refusal);
+    let before = pair.a.digest();
+    pair.deliver(&wrong);
+    assert_eq!(pair.a.digest(), before);
+    assert!(pair.wire.is_empty(), "no second IKE_AUTH under the same keys");
+    pair.deliver(&to_right);
+    pair.deliver_all();
+    pair.assert_one_tunnel();
+    assert!(pair.a.failures().is_empty());
+}
+
+#[test]
 fn hints_in_the_clear_lead_to_a_question_at_most() {
     let mut pair = Pair::established();
     pair.command(Side::A, Command::CheckLiveness);

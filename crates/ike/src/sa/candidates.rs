@@ -15,7 +15,7 @@ use crate::error::{DropReason, Failure};
 use crate::timer::Timer;
 use crate::wire::{ExchangeType, Header};
 
-/// Answers followed at the same time.
+/// Answers followed in one attempt.
 const MAX_CANDIDATES: usize = 3;
 
 /// An attempt of ours in IKE_AUTH, with every responder that may be the true one.
@@ -23,6 +23,9 @@ const MAX_CANDIDATES: usize = 3;
 pub(crate) struct Candidates {
     origin: Initiator,
     list: Vec<Authenticating>,
+    /// Responder SPIs of all that were ever followed. None is followed twice: the same answer gives the same
+    /// keys, and the IVs used under them would begin anew (RFC 5282 §3.1 forbids one to repeat).
+    followed: Vec<IkeSpi>,
 }
 
 /// A judged answer.
@@ -37,7 +40,8 @@ pub(crate) enum Answer {
 impl Candidates {
     /// Follows the first answer.
     pub(crate) fn new(origin: Initiator, first: Authenticating) -> Self {
-        Self { origin, list: vec![first] }
+        let followed = vec![first.agreed.spi_r];
+        Self { origin, list: vec![first], followed }
     }
 
     /// Our SPI, the same for all of them.
@@ -63,25 +67,21 @@ impl Candidates {
             let answer = candidate.ok_or(DropReason::UnknownSpi)?.check(header, datagram)?;
             return Ok(Answer::Auth(header.spi_r, answer));
         }
-        let known = |candidate: &Authenticating| candidate.agreed.response == datagram;
-        if !from_peer || self.list.iter().any(known) {
+        if !from_peer || self.followed.contains(&header.spi_r) {
             return Err(DropReason::Unexpected);
         }
-        if self.list.len() >= MAX_CANDIDATES {
+        if self.followed.len() >= MAX_CANDIDATES {
             return Err(DropReason::Limit);
         }
         match self.origin.check(config, header, datagram)? {
-            initiator::Answer::Agreed(agreed)
-                if self.list.iter().all(|candidate| candidate.agreed.spi_r != agreed.spi_r) =>
-            {
-                Ok(Answer::Another(agreed))
-            }
+            initiator::Answer::Agreed(agreed) => Ok(Answer::Another(agreed)),
             _ => Err(DropReason::Unexpected),
         }
     }
 
     /// Follows one more answer.
     pub(crate) fn follow(&mut self, ctx: &mut Ctx, agreed: Agreed) {
+        self.followed.push(agreed.spi_r);
         let candidate = Authenticating::start(ctx, agreed);
         self.list.push(candidate);
     }
@@ -142,6 +142,7 @@ impl Candidates {
 
     /// What [`crate::Endpoint::state_digest`] sees.
     pub(crate) fn digest(&self, out: &mut Vec<u64>) {
+        out.extend(self.followed.iter().map(|spi| spi.0));
         for candidate in &self.list {
             candidate.digest(out);
         }
