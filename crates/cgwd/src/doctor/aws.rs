@@ -9,15 +9,44 @@ use super::{Facts, Finding, Known, Severity, Stage, ike, ipsec};
 use crate::api;
 
 pub(super) const CODES: &[&Known] = &[
-    &UNKNOWN_OUTSIDE, &CUSTOMER_GATEWAY, &IKEV1_ONLY, &IKE_ALGORITHMS, &PSK, &CERTIFICATE, &ESP_ALGORITHMS, &PFS,
-    &SELECTORS, &INSIDE, &ROUTING_TYPE, &ASN, &ROUTE_MISSING, &QUOTA, &NOBODY_BEGINS, &ACCELERATED, &STATE,
-    &TELEMETRY_DOWN, &TELEMETRY_UP, &NOTHING_ACCEPTED, &STARTUP_ADD, &LIFETIME, &LOGS_OFF, &NOT_DESCRIBED,
+    &UNKNOWN_OUTSIDE,
+    &CUSTOMER_GATEWAY,
+    &IKEV1_ONLY,
+    &IKE_ALGORITHMS,
+    &PSK,
+    &CERTIFICATE,
+    &ESP_ALGORITHMS,
+    &PFS,
+    &SELECTORS,
+    &INSIDE,
+    &ROUTING_TYPE,
+    &ASN,
+    &ROUTE_MISSING,
+    &QUOTA,
+    &NOBODY_BEGINS,
+    &ACCELERATED,
+    &STATE,
+    &TELEMETRY_DOWN,
+    &TELEMETRY_UP,
+    &NOTHING_ACCEPTED,
+    &STARTUP_ADD,
+    &LIFETIME,
+    &LOGS_OFF,
+    &NOT_DESCRIBED,
 ];
 
 /// Differences that explain what the daemon meets.
 const EXPLAINING: [&Known; 10] = [
-    &UNKNOWN_OUTSIDE, &CUSTOMER_GATEWAY, &IKEV1_ONLY, &IKE_ALGORITHMS, &PSK, &CERTIFICATE, &ESP_ALGORITHMS,
-    &SELECTORS, &INSIDE, &ASN,
+    &UNKNOWN_OUTSIDE,
+    &CUSTOMER_GATEWAY,
+    &IKEV1_ONLY,
+    &IKE_ALGORITHMS,
+    &PSK,
+    &CERTIFICATE,
+    &ESP_ALGORITHMS,
+    &SELECTORS,
+    &INSIDE,
+    &ASN,
 ];
 
 macro_rules! known {
@@ -214,7 +243,8 @@ fn not_there(facts: &Facts, line: &Line<'_>, findings: &mut Vec<Finding>) {
     let same = described.into_iter().find(|connection| connection.vpn_connection_id == line.connection);
     findings.push(match same {
         Some(connection) if !line.up() => {
-            let there = connection.options.tunnel_options.iter().filter_map(|tunnel| tunnel.outside_ip_address);
+            let there =
+                connection.options.tunnel_options.iter().filter_map(|tunnel| tunnel.outside_ip_address);
             let there: Vec<_> = there.collect();
             UNKNOWN_OUTSIDE.found().at(&line.label).seen(format!(
                 "{} has {}, here stands {}",
@@ -238,7 +268,8 @@ fn peer(line: &Line<'_>, connection: &Connection, tunnel: &TunnelOptions, findin
     }
     let versions = names(&tunnel.ike_versions);
     if !versions.is_empty() && versions.iter().all(|version| version != "ikev2") {
-        findings.push(IKEV1_ONLY.found().at(&line.label).seen(format!("IkeVersions: {}", versions.join(", "))));
+        findings
+            .push(IKEV1_ONLY.found().at(&line.label).seen(format!("IkeVersions: {}", versions.join(", "))));
     }
 }
 
@@ -258,7 +289,10 @@ fn key(
     let Some(ours) = line.key.filter(|ours| ours.expose() != theirs.expose()) else { return };
     let swapped = lines.iter().find(|other| {
         other.outside != line.outside
-            && other.aws.and_then(|(_, tunnel)| tunnel.pre_shared_key.as_ref()).is_some_and(|key| key.expose() == ours.expose())
+            && other
+                .aws
+                .and_then(|(_, tunnel)| tunnel.pre_shared_key.as_ref())
+                .is_some_and(|key| key.expose() == ours.expose())
     });
     let finding = PSK.found().at(&line.label);
     let finding = match swapped {
@@ -296,7 +330,11 @@ fn algorithms(line: &Line<'_>, tunnel: &TunnelOptions, findings: &mut Vec<Findin
     difference(line, &IKE_ALGORITHMS, &lists, &differs, findings);
 
     let encryption = names(&tunnel.phase2_encryption_algorithms);
-    let common = config.esp.encryption.iter().filter(|one| encryption.is_empty() || encryption.contains(&one.to_string()));
+    let common = config
+        .esp
+        .encryption
+        .iter()
+        .filter(|one| encryption.is_empty() || encryption.contains(&one.to_string()));
     // Integrity is negotiated beside CBC only.
     let aead = common.clone().any(|one| one.is_aead());
     let lists = [
@@ -311,7 +349,8 @@ fn algorithms(line: &Line<'_>, tunnel: &TunnelOptions, findings: &mut Vec<Findin
 
     let groups = names(&tunnel.phase2_dh_group_numbers);
     if nothing_common(&config.esp.dh_groups, &groups) {
-        let seen = format!("AWS allows {}, offered here: {}", groups.join(", "), ike::list(&config.esp.dh_groups));
+        let seen =
+            format!("AWS allows {}, offered here: {}", groups.join(", "), ike::list(&config.esp.dh_groups));
         findings.push(PFS.found().at(&line.label).seen(seen));
     }
 }
@@ -327,7 +366,9 @@ fn difference(
         .iter()
         .zip(differs)
         .filter(|(_, differs)| **differs)
-        .map(|((ours, theirs, what), _)| format!("{what}: AWS allows {}, offered here: {ours}", theirs.join(", ")))
+        .map(|((ours, theirs, what), _)| {
+            format!("{what}: AWS allows {}, offered here: {ours}", theirs.join(", "))
+        })
         .collect();
     if !seen.is_empty() {
         let finding = known.found().at(&line.label).seen(seen.join("; "));
@@ -339,7 +380,8 @@ fn difference(
 fn inside(line: &Line<'_>, tunnel: &TunnelOptions, findings: &mut Vec<Finding>) {
     let Some((_, config)) = line.config else { return };
     for ours in &config.inside {
-        let theirs = if ours.aws.is_ipv4() { tunnel.tunnel_inside_cidr } else { tunnel.tunnel_inside_ipv6_cidr };
+        let theirs =
+            if ours.aws.is_ipv4() { tunnel.tunnel_inside_cidr } else { tunnel.tunnel_inside_ipv6_cidr };
         let Some(theirs) = theirs.map(|cidr| cidr.trunc()) else { continue };
         if !theirs.contains(&ours.aws) && !line.up() {
             let seen = format!("AWS has {theirs}, here stands {}", ours.ours);
@@ -359,7 +401,8 @@ fn startup(line: &Line<'_>, connection: &Connection, tunnel: &TunnelOptions, fin
     if connection.options.enable_acceleration && config.encapsulation == config::Encapsulation::Auto {
         findings.push(ACCELERATED.found().at(&line.label));
     }
-    let shorter = |theirs: Option<u64>, ours: std::time::Duration| theirs.is_some_and(|theirs| theirs < ours.as_secs());
+    let shorter =
+        |theirs: Option<u64>, ours: std::time::Duration| theirs.is_some_and(|theirs| theirs < ours.as_secs());
     if shorter(tunnel.phase1_lifetime_seconds, config.ike.lifetime)
         || shorter(tunnel.phase2_lifetime_seconds, config.esp.lifetime)
     {
@@ -372,7 +415,8 @@ fn startup(line: &Line<'_>, connection: &Connection, tunnel: &TunnelOptions, fin
 
 fn telemetry(line: &Line<'_>, connection: &Connection, findings: &mut Vec<Finding>) {
     let (Some(telemetry), Some(stage)) = (connection.telemetry(line.outside), line.stage()) else { return };
-    let said = format!("{} {} since {}", telemetry.status, telemetry.status_message, telemetry.last_status_change);
+    let said =
+        format!("{} {} since {}", telemetry.status, telemetry.status_message, telemetry.last_status_change);
     match (telemetry.status.as_str(), stage) {
         ("DOWN", api::Stage::Up) => {
             findings.push(TELEMETRY_DOWN.found().at(&line.label).seen(said));
@@ -401,7 +445,9 @@ fn whole(connection: &Connection, first: &Line<'_>, own: &[&Line<'_>], findings:
     let dynamic = matches!(config.routing, config::Routing::Bgp(_));
     if connection.options.static_routes_only == Some(dynamic) {
         let theirs = if dynamic { "static" } else { "dynamic" };
-        findings.push(ROUTING_TYPE.found().seen(format!("{id} is {theirs} at AWS, {} here", config.routing.name())));
+        findings.push(
+            ROUTING_TYPE.found().seen(format!("{id} is {theirs} at AWS, {} here", config.routing.name())),
+        );
         return;
     }
     match &config.routing {
@@ -479,7 +525,8 @@ fn network_cidrs(
     ] {
         let Some(cidr) = cidr.filter(|cidr| cidr.prefix_len() > 0) else { continue };
         let same_family = |net: &&IpNet| net.addr().is_ipv4() == cidr.addr().is_ipv4();
-        let outside: Vec<&IpNet> = networks.iter().filter(same_family).filter(|net| !cidr.contains(*net)).collect();
+        let outside: Vec<&IpNet> =
+            networks.iter().filter(same_family).filter(|net| !cidr.contains(*net)).collect();
         let refused = own.iter().find(|line| line.fails_with(&ipsec::TS));
         if outside.is_empty() && refused.is_none() {
             continue;

@@ -26,7 +26,9 @@ pub struct Description {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is no JSON.
-    #[error("not valid JSON: {0}; save the output of `aws ec2 describe-vpn-connections --output json` unchanged")]
+    #[error(
+        "not valid JSON: {0}; save the output of `aws ec2 describe-vpn-connections --output json` unchanged"
+    )]
     Syntax(String),
     /// It has nothing to compare.
     #[error(
@@ -200,13 +202,17 @@ impl Description {
     /// When the text is no JSON, or has nothing to compare.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut description = Self::default();
-        for value in serde_json::Deserializer::from_str(text.trim_start_matches('\u{feff}')).into_iter::<Value>() {
+        for value in
+            serde_json::Deserializer::from_str(text.trim_start_matches('\u{feff}')).into_iter::<Value>()
+        {
             let mut value = value.map_err(|error| Error::Syntax(error.to_string()))?;
             let taken = description.take(&mut value);
             wipe(&mut value);
             taken?;
         }
-        description.connections.retain(|connection| !matches!(connection.state.as_str(), "deleted" | "deleting"));
+        description
+            .connections
+            .retain(|connection| !matches!(connection.state.as_str(), "deleted" | "deleting"));
         if description.connections.is_empty() && description.active.is_empty() {
             return Err(Error::Empty);
         }
@@ -238,9 +244,10 @@ impl Description {
     /// The tunnel with this outside address; of several connections the one called so.
     pub fn tunnel(&self, connection: &str, outside: IpAddr) -> Option<(&Connection, &TunnelOptions)> {
         let all = || {
-            self.connections.iter().flat_map(|c| c.options.tunnel_options.iter().map(move |t| (c, t))).filter(
-                move |(_, tunnel)| tunnel.outside_ip_address == Some(outside),
-            )
+            self.connections
+                .iter()
+                .flat_map(|c| c.options.tunnel_options.iter().map(move |t| (c, t)))
+                .filter(move |(_, tunnel)| tunnel.outside_ip_address == Some(outside))
         };
         all().find(|(found, _)| found.vpn_connection_id == connection).or_else(|| all().next())
     }
@@ -339,7 +346,9 @@ mod tests {
             one.to_owned(),
             format!("[{one}]"),
             format!(r#"{{"VpnConnections":[{one}]}}"#),
-            format!(r#"{{"VpnConnections":[{one}]}} {{"ActiveVpnTunnelStatus":{{"ProvisioningStatus":"pending"}}}}"#),
+            format!(
+                r#"{{"VpnConnections":[{one}]}} {{"ActiveVpnTunnelStatus":{{"ProvisioningStatus":"pending"}}}}"#
+            ),
         ] {
             assert_eq!(Description::parse(&text).unwrap().connections.len(), 1, "{text}");
         }
@@ -351,7 +360,8 @@ mod tests {
 
     #[test]
     fn a_key_does_not_show() {
-        let text = r#"{"VpnConnectionId":"vpn-1","Options":{"TunnelOptions":[{"PreSharedKey":"s3cret.Key"}]}}"#;
+        let text =
+            r#"{"VpnConnectionId":"vpn-1","Options":{"TunnelOptions":[{"PreSharedKey":"s3cret.Key"}]}}"#;
         assert!(!format!("{:?}", Description::parse(text).unwrap()).contains("s3cret"));
     }
 }

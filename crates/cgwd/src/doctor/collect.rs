@@ -66,7 +66,10 @@ pub fn read_aws(path: &Path) -> std::io::Result<(String, String)> {
         std::fs::File::open(path)?.take(AWS_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     }
     if bytes.len() as u64 > AWS_BYTES_MAX {
-        return Err(std::io::Error::other(format!("more than {} MiB; that is no AWS file", AWS_BYTES_MAX >> 20)));
+        return Err(std::io::Error::other(format!(
+            "more than {} MiB; that is no AWS file",
+            AWS_BYTES_MAX >> 20
+        )));
     }
     let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
     Ok((name, String::from_utf8_lossy(&bytes).into_owned()))
@@ -78,9 +81,9 @@ pub fn read_aws(path: &Path) -> std::io::Result<(String, String)> {
 /// When this user may not, or the AWS file cannot be used. What is missing on the machine is a fact and no error.
 pub async fn collect(options: &Options) -> Result<Facts, CannotLook> {
     let aws = match &options.aws {
-        Some((name, text)) => Some(
-            Description::parse(text).map_err(|error| CannotLook::Aws { name: name.clone(), error })?,
-        ),
+        Some((name, text)) => {
+            Some(Description::parse(text).map_err(|error| CannotLook::Aws { name: name.clone(), error })?)
+        }
         None => None,
     };
     let process = process(&options.socket).await;

@@ -71,12 +71,7 @@ pub(super) const ADVICE: Known = Known {
 
 pub(super) const REJECTED: Known = Known {
     severity: Severity::Warning,
-    ..daemon(
-        catalog::Code::ConfigRejected,
-        Stage::Host,
-        &[],
-        "A change in the file has no effect.",
-    )
+    ..daemon(catalog::Code::ConfigRejected, Stage::Host, &[], "A change in the file has no effect.")
 };
 
 pub(super) const NOT_APPLIED: Known = Known {
@@ -149,11 +144,9 @@ fn keys(facts: &Facts, findings: &mut Vec<Finding>) {
 }
 
 fn applied(facts: &Facts, findings: &mut Vec<Finding>) {
-    let last = facts
-        .events()
-        .iter()
-        .rev()
-        .find(|event| ["CONFIG-REJECTED", "CONFIG-RELOADED", "DAEMON-STARTED"].contains(&event.code.as_str()));
+    let last = facts.events().iter().rev().find(|event| {
+        ["CONFIG-REJECTED", "CONFIG-RELOADED", "DAEMON-STARTED"].contains(&event.code.as_str())
+    });
     if let Some(event) = last.filter(|event| event.code == REJECTED.code) {
         let age = history::age(facts, event).map_or_else(String::new, |age| format!(" {} s ago", age / 1000));
         findings.push(REJECTED.found().seen(format!("refused{age}: {}", event.text)));

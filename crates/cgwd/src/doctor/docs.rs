@@ -79,7 +79,11 @@ mod tests {
             return;
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(written, markdown(), "run the test with UPDATE_DOCS=1 to print docs/troubleshooting.md again");
+        assert_eq!(
+            written,
+            markdown(),
+            "run the test with UPDATE_DOCS=1 to print docs/troubleshooting.md again"
+        );
     }
 
     #[test]

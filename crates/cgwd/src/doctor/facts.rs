@@ -256,7 +256,9 @@ impl Facts {
     /// Every tunnel that the daemon runs or the configuration names, from all sides.
     pub fn lines(&self) -> Vec<Line<'_>> {
         let mut lines: Vec<Line<'_>> = Vec::new();
-        for connection in self.running().map(|running| running.status.connections.as_slice()).unwrap_or_default() {
+        for connection in
+            self.running().map(|running| running.status.connections.as_slice()).unwrap_or_default()
+        {
             for tunnel in &connection.tunnels {
                 let mut line = self.line(&connection.id, &tunnel.name, tunnel.outside_ip);
                 line.status = Some((connection, tunnel));
@@ -275,7 +277,8 @@ impl Facts {
                 lines.push(line);
             }
         }
-        let several = lines.iter().any(|line| lines.first().is_some_and(|first| first.connection != line.connection));
+        let several =
+            lines.iter().any(|line| lines.first().is_some_and(|first| first.connection != line.connection));
         if several {
             for line in &mut lines {
                 line.label = format!("{}/{}", line.connection, line.label);

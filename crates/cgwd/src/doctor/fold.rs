@@ -6,6 +6,7 @@ use super::{Finding, Severity, Stage, aws, configuration, host, redundancy};
 /// Sets `because_of` where it is not set yet, and orders.
 pub(super) fn root_cause_first(mut findings: Vec<Finding>, lines: &[Line<'_>]) -> Vec<Finding> {
     blame_host(&mut findings);
+    blame_replacement(&mut findings, lines);
     for line in lines {
         blame_within(&mut findings, &line.label);
     }
@@ -18,13 +19,31 @@ fn blame_host(findings: &mut [Finding]) {
     let broken = findings.iter().find(|f| f.stage == Stage::Host && f.is(&configuration::INVALID)).cloned();
     let absent = findings.iter().find(|f| f.is(&configuration::ABSENT)).cloned();
     let lacks = [&host::NO_TUN, &host::PORT_TAKEN, &host::NO_CAPABILITY, &host::BIND_ABSENT, &host::CLASH];
-    let lack =
-        findings.iter().find(|f| f.severity == Severity::Error && lacks.iter().any(|known| f.is(known))).cloned();
+    let lack = findings
+        .iter()
+        .find(|f| f.severity == Severity::Error && lacks.iter().any(|known| f.is(known)))
+        .cloned();
     for finding in findings.iter_mut().filter(|f| f.because_of.is_none()) {
         if finding.is(&host::NO_DAEMON) {
             finding.because_of = broken.as_ref().or(absent.as_ref()).map(|root| root.code.clone());
         } else if finding.is(&host::NOT_READY) || finding.is(&super::tunnel::DATA_PLANE) {
             finding.because_of = lack.as_ref().map(|root| root.code.clone());
+        }
+    }
+}
+
+/// Both endpoints replaced at the same time explain that neither answers.
+fn blame_replacement(findings: &mut [Finding], lines: &[Line<'_>]) {
+    let Some(root) =
+        findings.iter().find(|f| f.is(&redundancy::REPROVISIONED) && f.severity == Severity::Error).cloned()
+    else {
+        return;
+    };
+    let labels: Vec<&str> =
+        lines.iter().filter(|l| root.cause.contains(&l.connection)).map(|l| l.label.as_str()).collect();
+    for finding in findings.iter_mut().filter(|f| redundancy::is_of_replacement(&f.code)) {
+        if finding.because_of.is_none() && finding.tunnel.as_deref().is_some_and(|t| labels.contains(&t)) {
+            finding.because_of = Some(root.code.clone());
         }
     }
 }
@@ -39,7 +58,9 @@ fn blame_within(findings: &mut [Finding], label: &str) {
         .min_by_key(|f| (!aws::explains(f), f.stage))
         .map(|f| (f.code.clone(), f.stage));
     let Some((code, stage)) = root else { return };
-    for finding in findings.iter_mut().filter(|f| f.tunnel.as_deref() == Some(label) && f.because_of.is_none()) {
+    for finding in
+        findings.iter_mut().filter(|f| f.tunnel.as_deref() == Some(label) && f.because_of.is_none())
+    {
         let above = finding.stage > stage || stage == Stage::Aws;
         let follows = finding.severity == Severity::Error || redundancy_or_aws(finding);
         if finding.code != code && above && follows {
@@ -55,17 +76,25 @@ fn redundancy_or_aws(finding: &Finding) -> bool {
 /// A tunnel that is down explains the lack of redundancy, and with no tunnel left there are no routes either.
 fn blame_tunnels(findings: &mut [Finding], lines: &[Line<'_>]) {
     let root_of = |findings: &[Finding], connection: &str| {
-        let labels: Vec<&str> =
-            lines.iter().filter(|l| l.connection == connection && !l.up()).map(|l| l.label.as_str()).collect();
+        let labels: Vec<&str> = lines
+            .iter()
+            .filter(|l| l.connection == connection && !l.up())
+            .map(|l| l.label.as_str())
+            .collect();
         let host = findings.iter().find(|f| f.is(&host::NO_DAEMON));
         let own = findings
             .iter()
             .filter(|f| f.because_of.is_none() && f.severity == Severity::Error)
             .find(|f| f.tunnel.as_deref().is_some_and(|tunnel| labels.contains(&tunnel)));
+        let replaced =
+            findings.iter().find(|f| f.is(&redundancy::REPROVISIONED) && f.severity == Severity::Error);
         let below = findings.iter().find(|f| {
-            f.because_of.is_none() && f.severity == Severity::Error && f.stage == Stage::Host && f.tunnel.is_none()
+            f.because_of.is_none()
+                && f.severity == Severity::Error
+                && f.stage == Stage::Host
+                && f.tunnel.is_none()
         });
-        own.or(host).or(below).map(|f| f.code.clone())
+        own.or(replaced).or(host).or(below).map(|f| f.code.clone())
     };
     let connections: Vec<String> = lines.iter().map(|line| line.connection.clone()).collect();
     for index in 0..findings.len() {
@@ -94,11 +123,16 @@ fn blame_tunnels(findings: &mut [Finding], lines: &[Line<'_>]) {
 /// Roots by severity, then from the bottom of the ladder up; each followed by its consequences.
 fn order(findings: Vec<Finding>, lines: &[Line<'_>]) -> Vec<Finding> {
     let position = |finding: &Finding| {
-        lines.iter().position(|line| finding.tunnel.as_deref() == Some(line.label.as_str())).map_or(0, |at| at + 1)
+        lines
+            .iter()
+            .position(|line| finding.tunnel.as_deref() == Some(line.label.as_str()))
+            .map_or(0, |at| at + 1)
     };
     let rank = |finding: &Finding| {
-        let stage = if aws::explains(finding) { Stage::Underlay } else { finding.stage };
-        (std::cmp::Reverse(finding.severity), stage, position(finding))
+        let below = aws::explains(finding) || finding.is(&redundancy::REPROVISIONED);
+        let stage = if below { Stage::Underlay } else { finding.stage };
+        // What else the host lacks says more than that nothing runs.
+        (std::cmp::Reverse(finding.severity), stage, finding.is(&host::NO_DAEMON), position(finding))
     };
     let (mut roots, mut rest): (Vec<Finding>, Vec<Finding>) =
         findings.into_iter().partition(|finding| finding.because_of.is_none());

@@ -236,12 +236,16 @@ fn process(facts: &Facts, findings: &mut Vec<Finding>) {
     let Some(running) = facts.running() else { return };
     if let Some(pid) = running.elsewhere {
         let finding = ELSEWHERE.found().seen(format!("it is process {pid}"));
-        findings.push(finding.first_do(format!("Run `nsenter --net=/proc/{pid}/ns/net cgwd doctor` with the same options")));
+        findings.push(
+            finding.first_do(format!(
+                "Run `nsenter --net=/proc/{pid}/ns/net cgwd doctor` with the same options"
+            )),
+        );
     }
     let Some(mask) = running.capabilities else { return };
-    let raw = facts
-        .config()
-        .is_some_and(|config| config.tunnels().any(|(_, tunnel)| tunnel.encapsulation == Encapsulation::Auto));
+    let raw = facts.config().is_some_and(|config| {
+        config.tunnels().any(|(_, tunnel)| tunnel.encapsulation == Encapsulation::Auto)
+    });
     let wanted = [
         ("CAP_NET_ADMIN", capability::NET_ADMIN, true),
         ("CAP_NET_BIND_SERVICE", capability::NET_BIND_SERVICE, true),
@@ -266,7 +270,8 @@ fn forwarding(facts: &Facts, host: &Host, lines: &[Line<'_>], findings: &mut Vec
     let inside = |v4: bool| {
         lines.iter().any(|line| {
             let status = line.status.and_then(|(_, tunnel)| tunnel.inside_ip).map(|ip| ip.is_ipv4());
-            let config = line.config.and_then(|(_, tunnel)| tunnel.inside.first()).map(|inside| inside.aws.is_ipv4());
+            let config =
+                line.config.and_then(|(_, tunnel)| tunnel.inside.first()).map(|inside| inside.aws.is_ipv4());
             status.or(config) == Some(v4)
         })
     };
@@ -307,7 +312,9 @@ fn networkd(facts: &Facts, host: &Host, findings: &mut Vec<Finding>) {
     let repaired = history::recent(facts, "ROUTE-REPAIRED", None).count();
     let finding = NETWORKD.found();
     findings.push(if repaired > 0 {
-        finding.as_bad_as(Severity::Warning).seen(format!("lost routes were set again {repaired} times in the last hour"))
+        finding
+            .as_bad_as(Severity::Warning)
+            .seen(format!("lost routes were set again {repaired} times in the last hour"))
     } else {
         finding
     });

@@ -43,11 +43,20 @@ pub(super) const AUTH_FAILED: Known =
     daemon(Code::IkeAuthFailed, Stage::Ike, &[5, 6], "The tunnel does not come up; AUTHENTICATION_FAILED.");
 pub(super) const PSK_SWAPPED: Known =
     daemon(Code::IkeAuthPskSwapped, Stage::Ike, &[5], "Both tunnels fail with AUTHENTICATION_FAILED.");
-pub(super) const ID_MISMATCH: Known =
-    daemon(Code::IkeIdMismatch, Stage::Ike, &[5, 6], "The tunnel does not come up although the key is right.");
-pub(super) const VERSION: Known =
-    daemon(Code::IkeVersion, Stage::Ike, &[8], "The tunnel does not come up; INVALID_MAJOR_VERSION, or silence.");
-pub(super) const PEER_ERROR: Known = daemon(Code::IkePeerError, Stage::Ike, &[], "The tunnel does not come up.");
+pub(super) const ID_MISMATCH: Known = daemon(
+    Code::IkeIdMismatch,
+    Stage::Ike,
+    &[5, 6],
+    "The tunnel does not come up although the key is right.",
+);
+pub(super) const VERSION: Known = daemon(
+    Code::IkeVersion,
+    Stage::Ike,
+    &[8],
+    "The tunnel does not come up; INVALID_MAJOR_VERSION, or silence.",
+);
+pub(super) const PEER_ERROR: Known =
+    daemon(Code::IkePeerError, Stage::Ike, &[], "The tunnel does not come up.");
 pub(super) const PROTOCOL: Known = daemon(Code::IkeProtocol, Stage::Ike, &[], "The tunnel does not come up.");
 pub(super) const LIVENESS: Known =
     daemon(Code::IkeLivenessLost, Stage::Ike, &[34], "A tunnel that was up is down, with no goodbye.");
@@ -166,7 +175,8 @@ fn down(line: &Line<'_>, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
             finding = silence(line, lines, finding);
         }
         if known.code == PEER_DELETED.code
-            && line.config.is_some_and(|(_, tunnel)| tunnel.startup == Startup::Respond) {
+            && line.config.is_some_and(|(_, tunnel)| tunnel.startup == Startup::Respond)
+        {
             let advice = "Set startup = \"initiate\" for the tunnel: it waits for AWS, and AWS waits for us unless \
                           its startup action is `start`";
             finding = finding.as_bad_as(Severity::Error).first_do(advice);
@@ -191,7 +201,8 @@ fn silence(line: &Line<'_>, lines: &[Line<'_>], finding: Finding) -> Finding {
         let all: Vec<IpAddr> = lines.iter().map(|line| line.outside).collect();
         let mut finding = finding.seen(format!("no endpoint answers ({})", list(&all)));
         if let Some(gateway) = gateway {
-            finding = finding.first_do(format!("AWS answers only {gateway}: make sure that this is our public address"));
+            finding = finding
+                .first_do(format!("AWS answers only {gateway}: make sure that this is our public address"));
         }
         finding
     } else {
@@ -202,7 +213,11 @@ fn silence(line: &Line<'_>, lines: &[Line<'_>], finding: Finding) -> Finding {
 fn identity(line: &Line<'_>, findings: &mut Vec<Finding>) {
     let Some((_, tunnel)) = line.config else { return };
     if tunnel.local_id != Identity::Address(tunnel.customer_gateway) {
-        let seen = format!("local_id is {}, the customer gateway {}", identity_text(&tunnel.local_id), tunnel.customer_gateway);
+        let seen = format!(
+            "local_id is {}, the customer gateway {}",
+            identity_text(&tunnel.local_id),
+            tunnel.customer_gateway
+        );
         findings.push(LOCAL_ID.found().at(&line.label).seen(seen).because(&AUTH_FAILED));
     }
 }
@@ -235,7 +250,8 @@ fn established(line: &Line<'_>, findings: &mut Vec<Finding>) {
     let (Some(ike), true) = (&tunnel.ike, line.up()) else { return };
     let child = tunnel.child.as_ref().map_or("", |child| child.proposal.as_str());
     let chosen = format!("{} and {child}", ike.proposal);
-    let weak: Vec<&str> = ["SHA1", "MODP_1024", "MODP_1536"].into_iter().filter(|name| chosen.contains(name)).collect();
+    let weak: Vec<&str> =
+        ["SHA1", "MODP_1024", "MODP_1536"].into_iter().filter(|name| chosen.contains(name)).collect();
     if !weak.is_empty() {
         let seen = format!("negotiated: {chosen}; weak: {}", weak.join(", "));
         findings.push(WEAK.found().at(&line.label).seen(seen));

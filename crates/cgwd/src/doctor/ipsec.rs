@@ -6,27 +6,26 @@ use super::{Facts, Finding, Severity, Stage, history, ike};
 use crate::api;
 use crate::catalog::Code;
 
-pub(super) const CODES: &[&Known] = &[
-    &NO_PROPOSAL,
-    &TS,
-    &SINGLE_PAIR,
-    &FAILED,
-    &REKEY,
-    &ESP_BLOCKED,
-    &REPLAY,
-    &FORGED,
-    &SELECTORS,
-];
+pub(super) const CODES: &[&Known] =
+    &[&NO_PROPOSAL, &TS, &SINGLE_PAIR, &FAILED, &REKEY, &ESP_BLOCKED, &REPLAY, &FORGED, &SELECTORS];
 
 /// Replays below this number say nothing.
 const REPLAYS_LEAST: u64 = 50;
 /// One in this many packets replayed is too many.
 const REPLAYS_SHARE: u64 = 1000;
 
-pub(super) const NO_PROPOSAL: Known =
-    daemon(Code::IpsecNoProposal, Stage::Ipsec, &[9], "IKE comes up, the tunnel does not; NO_PROPOSAL_CHOSEN.");
-pub(super) const TS: Known =
-    daemon(Code::IpsecTsUnacceptable, Stage::Ipsec, &[10], "IKE comes up, the tunnel does not; TS_UNACCEPTABLE.");
+pub(super) const NO_PROPOSAL: Known = daemon(
+    Code::IpsecNoProposal,
+    Stage::Ipsec,
+    &[9],
+    "IKE comes up, the tunnel does not; NO_PROPOSAL_CHOSEN.",
+);
+pub(super) const TS: Known = daemon(
+    Code::IpsecTsUnacceptable,
+    Stage::Ipsec,
+    &[10],
+    "IKE comes up, the tunnel does not; TS_UNACCEPTABLE.",
+);
 pub(super) const FAILED: Known =
     daemon(Code::IpsecFailed, Stage::Ipsec, &[9], "IKE comes up, the tunnel does not.");
 pub(super) const ESP_BLOCKED: Known = daemon(
@@ -44,7 +43,7 @@ pub(super) const SINGLE_PAIR: Known = Known {
     title: "AWS refuses a second SA pair",
     symptom: "Of several networks only one passes traffic; SINGLE_PAIR_REQUIRED or NO_ADDITIONAL_SAS.",
     cause: "AWS allows one pair of SAs per tunnel. A policy-based gateway makes one for each pair of networks.",
-    remedy: "Use one selector that covers everything: drop ts_local and ts_remote from the configuration, so that 0.0.0.0/0 is negotiated and routes decide.",
+    remedy: "Use one selector that covers everything: drop local_cidr and remote_cidr from the configuration, so that 0.0.0.0/0 is negotiated and routes decide.",
     aws_log: Some("AWS tunnel Phase 2 was unable to establish while keeping Phase 1"),
 };
 
@@ -92,20 +91,20 @@ pub(super) const SELECTORS: Known = Known {
     title: "The traffic selectors are narrower than everything",
     symptom: "Nothing, until a network is added that no selector covers.",
     cause: "All selectors go into one SA pair, as AWS wants; what they do not cover is dropped even when a route leads into the tunnel.",
-    remedy: "Drop ts_local and ts_remote unless the CIDR options of the connection at AWS are narrowed as well.",
+    remedy: "Drop local_cidr and remote_cidr unless the CIDR options of the connection at AWS are narrowed as well.",
     aws_log: None,
 };
 
 pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
     for line in lines {
-        failing(line, findings);
+        failing(facts, line, findings);
         rekeying(facts, line, findings);
         drops(line, findings);
         selectors(line, findings);
     }
 }
 
-fn failing(line: &Line<'_>, findings: &mut Vec<Finding>) {
+fn failing(facts: &Facts, line: &Line<'_>, findings: &mut Vec<Finding>) {
     let Some((code, text)) = line.failing() else { return };
     let stage = line.stage().unwrap_or(api::Stage::Down);
     if code == ESP_BLOCKED.code {
@@ -118,7 +117,8 @@ fn failing(line: &Line<'_>, findings: &mut Vec<Finding>) {
                 child.tx_packets, child.rx_packets
             ));
             if child.encapsulation == "esp" {
-                finding = finding.first_do("Set encapsulation = \"udp\" for the tunnel, which passes wherever IKE passes");
+                finding = finding
+                    .first_do("Set encapsulation = \"udp\" for the tunnel, which passes wherever IKE passes");
             }
         }
         findings.push(finding);
@@ -128,9 +128,14 @@ fn failing(line: &Line<'_>, findings: &mut Vec<Finding>) {
     if stage > api::Stage::Ike {
         return;
     }
+    // The first child may be asked for by CREATE_CHILD_SA too, after IKE_AUTH refused it.
+    let was_up = line.status.is_some_and(|(connection, tunnel)| {
+        let whose = Some((connection.id.as_str(), tunnel.name.as_str()));
+        history::recent(facts, "IPSEC-UP", whose).next().is_some()
+    });
     let pair = text.contains("SINGLE_PAIR_REQUIRED") || text.contains("NO_ADDITIONAL_SAS");
     let known = match code {
-        code if code == NO_PROPOSAL.code && text.contains("CREATE_CHILD_SA") => &REKEY,
+        code if code == NO_PROPOSAL.code && was_up && text.contains("CREATE_CHILD_SA") => &REKEY,
         code if code == NO_PROPOSAL.code => &NO_PROPOSAL,
         code if code == TS.code => &TS,
         code if code == FAILED.code && pair => &SINGLE_PAIR,

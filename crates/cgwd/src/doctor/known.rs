@@ -3,7 +3,9 @@
 //! The texts stand beside the checks, one table per stage; codes that the daemon reports too (`last_error`, events)
 //! take theirs from the [`catalog`]. `docs/troubleshooting.md` is printed from here.
 
-use super::{Finding, Severity, Stage, aws, configuration, host, ike, ipsec, redundancy, routing, tunnel, underlay};
+use super::{
+    Finding, Severity, Stage, aws, configuration, host, ike, ipsec, redundancy, routing, tunnel, underlay,
+};
 use crate::catalog;
 
 /// What is known about a code.

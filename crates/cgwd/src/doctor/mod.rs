@@ -144,7 +144,8 @@ impl Finding {
     fn seen(mut self, what: impl AsRef<str>) -> Self {
         let what = what.as_ref().trim_end_matches('.');
         if !what.is_empty() {
-            self.cause = if self.cause.is_empty() { format!("{what}.") } else { format!("{what}. {}", self.cause) };
+            self.cause =
+                if self.cause.is_empty() { format!("{what}.") } else { format!("{what}. {}", self.cause) };
         }
         self
     }
@@ -153,7 +154,8 @@ impl Finding {
     #[must_use]
     fn first_do(mut self, what: impl AsRef<str>) -> Self {
         let what = what.as_ref().trim_end_matches('.');
-        self.remedy = if self.remedy.is_empty() { format!("{what}.") } else { format!("{what}. {}", self.remedy) };
+        self.remedy =
+            if self.remedy.is_empty() { format!("{what}.") } else { format!("{what}. {}", self.remedy) };
         self
     }
 

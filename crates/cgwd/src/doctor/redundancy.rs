@@ -1,7 +1,7 @@
 //! Stage redundancy: how many of the ways to AWS work.
 
 use super::facts::Line;
-use super::{Facts, Finding, Known, Severity, Stage, history};
+use super::{Facts, Finding, Known, Severity, Stage, history, ike, ipsec, tunnel};
 use crate::api;
 
 pub(super) const CODES: &[&Known] = &[&NONE, &LOST, &SINGLE, &REPROVISIONED, &DRAINED];
@@ -72,7 +72,8 @@ pub(super) const DRAINED: Known = Known {
 };
 
 pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
-    for connection in facts.running().map(|running| running.status.connections.as_slice()).unwrap_or_default() {
+    for connection in facts.running().map(|running| running.status.connections.as_slice()).unwrap_or_default()
+    {
         together(facts, connection, findings);
         count(connection, findings);
     }
@@ -89,9 +90,11 @@ fn count(connection: &api::Connection, findings: &mut Vec<Finding>) {
         return;
     }
     // A start takes a few seconds; the tunnels' own findings say whether it goes well.
-    let fresh = connection.tunnels.iter().filter(|tunnel| tunnel.stage != api::Stage::Up).all(|tunnel| {
-        tunnel.last_error.is_none() && tunnel.since_seconds < 15.0
-    });
+    let fresh = connection
+        .tunnels
+        .iter()
+        .filter(|tunnel| tunnel.stage != api::Stage::Up)
+        .all(|tunnel| tunnel.last_error.is_none() && tunnel.since_seconds < 15.0);
     let known = if up == 0 { &NONE } else { &LOST };
     let finding = known.found().seen(format!("{}: {up} of {all} tunnels up", connection.id));
     findings.push(if fresh { finding.as_bad_as(Severity::Info) } else { finding });
@@ -127,8 +130,30 @@ fn together(facts: &Facts, connection: &api::Connection, findings: &mut Vec<Find
     if oldest - newest > TOGETHER_MS || *newest > REPLACEMENT_MS {
         return;
     }
-    let down = connection.tunnels.iter().any(|tunnel| tunnel.stage != api::Stage::Up);
+    let mut down = connection.tunnels.iter().filter(|tunnel| tunnel.stage != api::Stage::Up).peekable();
+    let any = down.peek().is_some();
+    let quiet =
+        down.all(|tunnel| tunnel.last_error.as_ref().is_none_or(|error| is_of_replacement(&error.code)));
     let seen = format!("{}: DELETE on every tunnel, {} s ago", connection.id, newest / 1000);
     let finding = REPROVISIONED.found().seen(seen);
-    findings.push(if down { finding } else { finding.as_bad_as(Severity::Info) });
+    findings.push(finding.as_bad_as(match (any, quiet) {
+        (true, true) => Severity::Error,
+        (true, false) => Severity::Warning,
+        (false, _) => Severity::Info,
+    }));
+}
+
+/// What a tunnel meets while AWS replaces its endpoint.
+pub(super) fn is_of_replacement(code: &str) -> bool {
+    let known = [
+        ike::PEER_DELETED,
+        ike::NO_ANSWER,
+        ike::AUTH_NO_ANSWER,
+        ike::LIVENESS,
+        ike::CONNECTING,
+        tunnel::PROBE_LOST,
+        tunnel::WAITING,
+        ipsec::ESP_BLOCKED,
+    ];
+    known.iter().any(|known| known.code == code)
 }

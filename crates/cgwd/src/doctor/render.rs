@@ -19,7 +19,8 @@ pub fn screen(report: &Report, facts: &Facts, colour: bool) -> String {
         report.findings.iter().partition(|finding| finding.severity > Severity::Info);
     let mut before: Option<&Finding> = None;
     for finding in told {
-        let repeated = before.is_some_and(|before| before.code == finding.code && before.remedy == finding.remedy);
+        let repeated =
+            before.is_some_and(|before| before.code == finding.code && before.remedy == finding.remedy);
         self::finding(&mut text, finding, repeated, &paint);
         before = Some(finding);
     }
@@ -191,7 +192,9 @@ fn standing(stage: Stage, facts: &Facts) -> String {
                 .collect(),
         ),
         Stage::Ike => list(tunnels.filter_map(|t| t.ike.as_ref()).map(|ike| ike.proposal.clone()).collect()),
-        Stage::Ipsec => list(tunnels.filter_map(|t| t.child.as_ref()).map(|child| child.proposal.clone()).collect()),
+        Stage::Ipsec => {
+            list(tunnels.filter_map(|t| t.child.as_ref()).map(|child| child.proposal.clone()).collect())
+        }
         Stage::Tunnel => list(
             tunnels
                 .filter_map(|tunnel| Some((tunnel, tunnel.probe?.rtt_ms?)))

@@ -9,8 +9,24 @@ use crate::api;
 use crate::catalog::Code;
 
 pub(super) const CODES: &[&Known] = &[
-    &FOREIGN, &MISSING, &NOT_USED, &TABLE, &FAILED, &REPAIRED, &BGP_SILENT, &BAD_AS, &PREFIX_LIMIT, &HOLD, &BGP_DOWN,
-    &NO_PREFIXES, &FILTERED, &NOTHING_TOLD, &MANY_PREFIXES, &CONSOLE, &NO_RETURN, &ASYMMETRIC,
+    &FOREIGN,
+    &MISSING,
+    &NOT_USED,
+    &TABLE,
+    &FAILED,
+    &REPAIRED,
+    &BGP_SILENT,
+    &BAD_AS,
+    &PREFIX_LIMIT,
+    &HOLD,
+    &BGP_DOWN,
+    &NO_PREFIXES,
+    &FILTERED,
+    &NOTHING_TOLD,
+    &MANY_PREFIXES,
+    &CONSOLE,
+    &NO_RETURN,
+    &ASYMMETRIC,
 ];
 
 /// The main table.
@@ -22,14 +38,20 @@ const BGP_SECONDS: f64 = 15.0;
 /// A fresh session has this long until prefixes count as missing.
 const PREFIX_SECONDS: f64 = 15.0;
 
-pub(super) const FOREIGN: Known = daemon(Code::RouteForeign, Stage::Routing, &[], "Traffic to AWS leaves elsewhere.");
-pub(super) const FAILED: Known = daemon(Code::RouteFailed, Stage::Routing, &[], "Traffic to AWS leaves elsewhere.");
+pub(super) const FOREIGN: Known =
+    daemon(Code::RouteForeign, Stage::Routing, &[], "Traffic to AWS leaves elsewhere.");
+pub(super) const FAILED: Known =
+    daemon(Code::RouteFailed, Stage::Routing, &[], "Traffic to AWS leaves elsewhere.");
 pub(super) const REPAIRED: Known =
     daemon(Code::RouteRepaired, Stage::Routing, &[], "Short interruptions again and again.");
 pub(super) const MANY_PREFIXES: Known =
     daemon(Code::BgpPrefixes, Stage::Routing, &[24], "Some networks are reached, others are not.");
-pub(super) const BGP_DOWN: Known =
-    daemon(Code::BgpDown, Stage::Routing, &[22, 25], "The inside address answers, and no routes are exchanged.");
+pub(super) const BGP_DOWN: Known = daemon(
+    Code::BgpDown,
+    Stage::Routing,
+    &[22, 25],
+    "The inside address answers, and no routes are exchanged.",
+);
 
 pub(super) const MISSING: Known = Known {
     code: "ROUTE-MISSING",
@@ -134,8 +156,8 @@ pub(super) const FILTERED: Known = Known {
     symptoms: &[26],
     title: "AWS announces prefixes, and none is accepted",
     symptom: "The tunnel is up, and there is no route to the VPC.",
-    cause: "`accept` of the connection does not cover what AWS announces, or it is the default route alone, which is not allowed.",
-    remedy: "Add the VPC's prefixes to `accept`, or set allow_default_route if the default route shall be taken.",
+    cause: "`vpc` of the connection does not cover what AWS announces, or that is the default route alone, which is not allowed.",
+    remedy: "Add the VPC's prefixes to `vpc`, or set allow_default_route if the default route shall be taken.",
     aws_log: None,
 };
 
@@ -199,14 +221,18 @@ pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Find
     for line in lines {
         bgp(facts, line, findings);
     }
-    for connection in facts.running().map(|running| running.status.connections.as_slice()).unwrap_or_default() {
+    for connection in facts.running().map(|running| running.status.connections.as_slice()).unwrap_or_default()
+    {
         one_way(connection, findings);
     }
 }
 
 fn kernel(host: &Host, routes: &api::Routes, connection: &api::Connection, findings: &mut Vec<Finding>) {
     // Protective routes have no interface of ours; they only keep packets from leaking.
-    let own = routes.routes.iter().filter(|route| route.connection == connection.id && !route.interfaces.is_empty());
+    let own = routes
+        .routes
+        .iter()
+        .filter(|route| route.connection == connection.id && !route.interfaces.is_empty());
     for route in own {
         let there = host.routes.iter().any(|known| {
             known.destination.to_string() == route.destination
@@ -215,13 +241,18 @@ fn kernel(host: &Host, routes: &api::Routes, connection: &api::Connection, findi
                 && known.interfaces.iter().any(|interface| route.interfaces.contains(interface))
         });
         if !there {
-            findings.push(MISSING.found().seen(format!("{} via {}", route.destination, route.interfaces.join(", "))));
+            findings.push(MISSING.found().seen(format!(
+                "{} via {}",
+                route.destination,
+                route.interfaces.join(", ")
+            )));
             continue;
         }
         if route.table != MAIN && !host.tables.contains(&route.table) {
             if !findings.iter().any(|finding| finding.is(&TABLE)) {
                 let finding = TABLE.found().seen(format!("table {}", route.table));
-                findings.push(finding.first_do(format!("Run `ip rule add lookup {} priority 100`", route.table)));
+                findings
+                    .push(finding.first_do(format!("Run `ip rule add lookup {} priority 100`", route.table)));
             }
             continue;
         }
@@ -254,21 +285,28 @@ fn not_used(host: &Host, route: &api::Route, findings: &mut Vec<Finding>) {
         Ok(interface) => format!("a packet to {} leaves over {interface}", lookup.target),
         Err(why) => format!("a packet to {} is refused: {why}", lookup.target),
     };
-    let seen = format!("{seen}, the route for {} leads to {}", route.destination, route.interfaces.join(", "));
+    let seen =
+        format!("{seen}, the route for {} leads to {}", route.destination, route.interfaces.join(", "));
     let finding = NOT_USED.found().seen(seen);
     findings.push(finding.first_do(format!("Try `ip route get {}`", lookup.target)));
 }
 
 /// What the daemon said about routes in the last hour.
 fn said(facts: &Facts, findings: &mut Vec<Finding>) {
-    if let Some((event, age)) = history::recent(facts, FAILED.code, None).last().filter(|(_, age)| *age < 60_000) {
+    if let Some((event, age)) =
+        history::recent(facts, FAILED.code, None).last().filter(|(_, age)| *age < 60_000)
+    {
         findings.push(FAILED.found().seen(format!("{} s ago: {}", age / 1000, event.text)));
     }
     let repaired: Vec<_> = history::recent(facts, REPAIRED.code, None).collect();
     if let Some((event, _)) = repaired.last()
         && repaired.len() >= 3
     {
-        findings.push(REPAIRED.found().seen(format!("{} times in the last hour: {}", repaired.len(), event.text)));
+        findings.push(REPAIRED.found().seen(format!(
+            "{} times in the last hour: {}",
+            repaired.len(),
+            event.text
+        )));
     }
 }
 
@@ -290,14 +328,19 @@ fn bgp(facts: &Facts, line: &Line<'_>, findings: &mut Vec<Finding>) {
     if uptime > PREFIX_SECONDS && session.received == 0 {
         findings.push(NO_PREFIXES.found().at(&line.label).seen(format!("established for {uptime:.0} s")));
     } else if uptime > PREFIX_SECONDS && session.accepted == 0 && session.received > 0 {
-        findings.push(FILTERED.found().at(&line.label).seen(format!("{} received, 0 accepted", session.received)));
+        findings.push(
+            FILTERED.found().at(&line.label).seen(format!("{} received, 0 accepted", session.received)),
+        );
     }
-    if uptime > PREFIX_SECONDS && session.advertised == 0 && config.is_some_and(|bgp| bgp.advertise.is_empty()) {
+    if uptime > PREFIX_SECONDS
+        && session.advertised == 0
+        && config.is_some_and(|bgp| bgp.advertise.is_empty())
+    {
         findings.push(NOTHING_TOLD.found().at(&line.label));
     }
-    if let Some(bgp) = config.filter(|bgp| bgp.advertise.len() > bgp.max_advertised as usize) {
-        let seen = format!("{} prefixes are to be announced, at most {} are", bgp.advertise.len(), bgp.max_advertised);
-        findings.push(MANY_PREFIXES.found().at(&line.label).seen(seen));
+    let whose = Some((line.connection.as_str(), tunnel.name.as_str()));
+    if let Some((event, _)) = history::recent(facts, MANY_PREFIXES.code, whose).last() {
+        findings.push(MANY_PREFIXES.found().at(&line.label).seen(&event.text));
     }
 }
 
@@ -348,7 +391,8 @@ fn notification(
 /// `… NOTIFICATION 2/2: …`.
 fn code_of(text: &str) -> Option<(u8, u8)> {
     let (_, rest) = text.split_once("NOTIFICATION ")?;
-    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u8>().ok();
+    let number =
+        |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u8>().ok();
     let (code, subcode) = rest.split_once('/')?;
     Some((number(code)?, number(subcode)?))
 }

@@ -128,9 +128,9 @@ fn failing(line: &Line<'_>, findings: &mut Vec<Finding>) {
         let seen = format!("at stage {} for {:.0} s", tunnel.stage.name(), tunnel.since_seconds);
         let finding = WAITING.found().at(&line.label).seen(seen);
         findings.push(if tunnel.since_seconds > ANSWER_SECONDS {
-            finding
-                .as_bad_as(Severity::Error)
-                .first_do("Compare the inside addresses with the tunnel's inside CIDR at AWS, and see `cgwd events`")
+            finding.as_bad_as(Severity::Error).first_do(
+                "Compare the inside addresses with the tunnel's inside CIDR at AWS, and see `cgwd events`",
+            )
         } else {
             finding
         });
@@ -140,10 +140,8 @@ fn failing(line: &Line<'_>, findings: &mut Vec<Finding>) {
 fn quality(line: &Line<'_>, findings: &mut Vec<Finding>) {
     let Some((_, tunnel)) = line.status.filter(|_| line.up()) else { return };
     if let Some(probe) = tunnel.probe.filter(|probe| probe.sent >= PROBES_LEAST && probe.loss_ratio > LOSS) {
-        let seen = format!(
-            "{:.0} % of the last minute's echo requests are unanswered",
-            probe.loss_ratio * 100.0
-        );
+        let seen =
+            format!("{:.0} % of the last minute's echo requests are unanswered", probe.loss_ratio * 100.0);
         findings.push(LOSSY.found().at(&line.label).seen(seen));
     }
     let forbids = line.config.is_some_and(|(_, config)| !config.clear_df || !config.clamp_mss);

@@ -112,12 +112,14 @@ pub(super) fn target(prefix: IpNet, host: &Host) -> Option<IpAddr> {
         return None;
     }
     let narrower = |address: IpAddr| {
-        host.routes
-            .iter()
-            .any(|route| route.destination.prefix_len() > prefix.prefix_len() && route.destination.contains(&address))
+        host.routes.iter().any(|route| {
+            route.destination.prefix_len() > prefix.prefix_len() && route.destination.contains(&address)
+        })
     };
     let own = |address: IpAddr| host.addresses.iter().any(|(_, known)| known.addr() == address);
-    candidates(prefix).into_iter().find(|address| prefix.contains(address) && !narrower(*address) && !own(*address))
+    candidates(prefix)
+        .into_iter()
+        .find(|address| prefix.contains(address) && !narrower(*address) && !own(*address))
 }
 
 /// The second, the middle and the last but one address, and the only one of a host route.
@@ -126,12 +128,16 @@ fn candidates(prefix: IpNet) -> Vec<IpAddr> {
         IpNet::V4(net) => {
             let (low, high) = (u32::from(net.network()), u32::from(net.broadcast()));
             let middle = low + (high - low) / 2;
-            [low.saturating_add(1), middle, high.saturating_sub(1), low].map(|n| Ipv4Addr::from(n).into()).to_vec()
+            [low.saturating_add(1), middle, high.saturating_sub(1), low]
+                .map(|n| Ipv4Addr::from(n).into())
+                .to_vec()
         }
         IpNet::V6(net) => {
             let (low, high) = (u128::from(net.network()), u128::from(net.broadcast()));
             let middle = low + (high - low) / 2;
-            [low.saturating_add(1), middle, high.saturating_sub(1), low].map(|n| Ipv6Addr::from(n).into()).to_vec()
+            [low.saturating_add(1), middle, high.saturating_sub(1), low]
+                .map(|n| Ipv6Addr::from(n).into())
+                .to_vec()
         }
     }
 }

@@ -65,11 +65,14 @@ fn owners(inodes: &[u64]) -> Vec<(u64, i32, String)> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let mut found = Vec::new();
     for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         let Ok(descriptors) = std::fs::read_dir(process.path().join("fd")) else { continue };
         for descriptor in descriptors.flatten() {
             let Ok(target) = std::fs::read_link(descriptor.path()) else { continue };
-            let Some(inode) = target.to_str().and_then(socket_inode).filter(|inode| inodes.contains(inode)) else {
+            let Some(inode) = target.to_str().and_then(socket_inode).filter(|inode| inodes.contains(inode))
+            else {
                 continue;
             };
             let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
@@ -92,7 +95,8 @@ mod tests {
         let line = "  12: 00000000:01F4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4242 2 0 0";
         assert_eq!(entry(line), Some(("0.0.0.0:500".parse().unwrap(), 4242)));
         if cfg!(target_endian = "little") {
-            let line = "  1: 010200C0:1194 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 7 2 0 0";
+            let line =
+                "  1: 010200C0:1194 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 7 2 0 0";
             assert_eq!(entry(line), Some(("192.0.2.1:4500".parse().unwrap(), 7)));
         }
         assert_eq!(socket_inode("socket:[4242]"), Some(4242));
