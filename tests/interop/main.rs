@@ -12,6 +12,7 @@
 
 mod contract;
 mod demo;
+mod doctor;
 mod embedded;
 mod failover;
 mod failures;
