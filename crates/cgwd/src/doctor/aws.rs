@@ -304,7 +304,7 @@ fn key(
     };
     // While the tunnel is up the file may be older than the key.
     findings.push(if line.up() {
-        finding.as_bad_as(Severity::Warning).seen("the tunnel is up, so one of the two is out of date: it will fail at the next connect, or the AWS file is old")
+        finding.rated(Severity::Warning).seen("the tunnel is up, so one of the two is out of date: it will fail at the next connect, or the AWS file is old")
     } else {
         finding
     });
@@ -373,7 +373,7 @@ fn difference(
     if !seen.is_empty() {
         let finding = known.found().at(&line.label).seen(seen.join("; "));
         // A tunnel that is up shows that the file is old, or that the options changed since.
-        findings.push(if line.up() { finding.as_bad_as(Severity::Warning) } else { finding });
+        findings.push(if line.up() { finding.rated(Severity::Warning) } else { finding });
     }
 }
 
@@ -534,7 +534,7 @@ fn network_cidrs(
         let seen = format!("{name} is {cidr}, and does not cover {}", ike::list(&outside));
         let finding = SELECTORS.found().seen(seen.trim_end_matches(", and does not cover "));
         findings.push(match refused {
-            Some(line) => finding.at(&line.label).as_bad_as(Severity::Error),
+            Some(line) => finding.at(&line.label).rated(Severity::Error),
             None => finding,
         });
     }

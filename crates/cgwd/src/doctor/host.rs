@@ -313,7 +313,7 @@ fn networkd(facts: &Facts, host: &Host, findings: &mut Vec<Finding>) {
     let finding = NETWORKD.found();
     findings.push(if repaired > 0 {
         finding
-            .as_bad_as(Severity::Warning)
+            .rated(Severity::Warning)
             .seen(format!("lost routes were set again {repaired} times in the last hour"))
     } else {
         finding

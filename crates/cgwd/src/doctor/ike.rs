@@ -179,7 +179,7 @@ fn down(line: &Line<'_>, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
         {
             let advice = "Set startup = \"initiate\" for the tunnel: it waits for AWS, and AWS waits for us unless \
                           its startup action is `start`";
-            finding = finding.as_bad_as(Severity::Error).first_do(advice);
+            finding = finding.rated(Severity::Error).first_do(advice);
         }
         findings.push(finding);
     }
@@ -238,10 +238,10 @@ fn connecting(line: &Line<'_>, findings: &mut Vec<Finding>) {
         finding
     } else if responds {
         finding
-            .as_bad_as(Severity::Error)
+            .rated(Severity::Error)
             .first_do("It waits for AWS to begin (startup = \"respond\"): set the startup action to `start` at AWS, or \"initiate\" here")
     } else {
-        finding.as_bad_as(Severity::Warning).first_do("Look into `cgwd events` and the daemon's log")
+        finding.rated(Severity::Warning).first_do("Look into `cgwd events` and the daemon's log")
     });
 }
 

@@ -168,7 +168,7 @@ fn rekeying(facts: &Facts, line: &Line<'_>, findings: &mut Vec<Finding>) {
     let mended = history::recent(facts, "IPSEC-REKEYED", whose).map(|(event, _)| event.id).max().unwrap_or(0);
     if let Some((event, age)) = refused.filter(|(event, _)| event.id > mended) {
         let seen = format!("{} s ago: {}", age / 1000, event.text);
-        findings.push(REKEY.found().at(&line.label).as_bad_as(Severity::Warning).seen(seen));
+        findings.push(REKEY.found().at(&line.label).rated(Severity::Warning).seen(seen));
     }
 }
 

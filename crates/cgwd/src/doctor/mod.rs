@@ -161,7 +161,7 @@ impl Finding {
 
     /// As bad as this, here.
     #[must_use]
-    fn as_bad_as(mut self, severity: Severity) -> Self {
+    fn rated(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
     }

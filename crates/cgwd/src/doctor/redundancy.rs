@@ -97,7 +97,7 @@ fn count(connection: &api::Connection, findings: &mut Vec<Finding>) {
         .all(|tunnel| tunnel.last_error.is_none() && tunnel.since_seconds < 15.0);
     let known = if up == 0 { &NONE } else { &LOST };
     let finding = known.found().seen(format!("{}: {up} of {all} tunnels up", connection.id));
-    findings.push(if fresh { finding.as_bad_as(Severity::Info) } else { finding });
+    findings.push(if fresh { finding.rated(Severity::Info) } else { finding });
 }
 
 fn single(facts: &Facts, findings: &mut Vec<Finding>) {
@@ -136,7 +136,7 @@ fn together(facts: &Facts, connection: &api::Connection, findings: &mut Vec<Find
         down.all(|tunnel| tunnel.last_error.as_ref().is_none_or(|error| is_of_replacement(&error.code)));
     let seen = format!("{}: DELETE on every tunnel, {} s ago", connection.id, newest / 1000);
     let finding = REPROVISIONED.found().seen(seen);
-    findings.push(finding.as_bad_as(match (any, quiet) {
+    findings.push(finding.rated(match (any, quiet) {
         (true, true) => Severity::Error,
         (true, false) => Severity::Warning,
         (false, _) => Severity::Info,

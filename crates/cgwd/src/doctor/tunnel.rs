@@ -128,7 +128,7 @@ fn failing(line: &Line<'_>, findings: &mut Vec<Finding>) {
         let seen = format!("at stage {} for {:.0} s", tunnel.stage.name(), tunnel.since_seconds);
         let finding = WAITING.found().at(&line.label).seen(seen);
         findings.push(if tunnel.since_seconds > ANSWER_SECONDS {
-            finding.as_bad_as(Severity::Error).first_do(
+            finding.rated(Severity::Error).first_do(
                 "Compare the inside addresses with the tunnel's inside CIDR at AWS, and see `cgwd events`",
             )
         } else {
