@@ -415,8 +415,15 @@ fn startup(line: &Line<'_>, connection: &Connection, tunnel: &TunnelOptions, fin
 
 fn telemetry(line: &Line<'_>, connection: &Connection, findings: &mut Vec<Finding>) {
     let (Some(telemetry), Some(stage)) = (connection.telemetry(line.outside), line.stage()) else { return };
-    let said =
-        format!("{} {} since {}", telemetry.status, telemetry.status_message, telemetry.last_status_change);
+    let since = match telemetry.last_status_change.as_str() {
+        "" => String::new(),
+        change => format!("since {change}"),
+    };
+    let words = [telemetry.status.as_str(), telemetry.status_message.as_str(), since.as_str()];
+    let said = format!(
+        "AWS says {}",
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ")
+    );
     match (telemetry.status.as_str(), stage) {
         ("DOWN", api::Stage::Up) => {
             findings.push(TELEMETRY_DOWN.found().at(&line.label).seen(said));

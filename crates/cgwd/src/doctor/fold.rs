@@ -40,7 +40,7 @@ fn blame_replacement(findings: &mut [Finding], lines: &[Line<'_>]) {
         return;
     };
     let labels: Vec<&str> =
-        lines.iter().filter(|l| root.cause.contains(&l.connection)).map(|l| l.label.as_str()).collect();
+        lines.iter().filter(|l| is_about(&root, &l.connection)).map(|l| l.label.as_str()).collect();
     for finding in findings.iter_mut().filter(|f| redundancy::is_of_replacement(&f.code)) {
         if finding.because_of.is_none() && finding.tunnel.as_deref().is_some_and(|t| labels.contains(&t)) {
             finding.because_of = Some(root.code.clone());
@@ -106,7 +106,7 @@ fn blame_tunnels(findings: &mut [Finding], lines: &[Line<'_>]) {
         if !lost {
             continue;
         }
-        let about = connections.iter().find(|id| finding.cause.contains(id.as_str())).cloned();
+        let about = connections.iter().find(|id| is_about(finding, id)).cloned();
         let code = about.and_then(|id| root_of(findings, &id));
         if let Some(finding) = findings.get_mut(index) {
             finding.because_of = code;
@@ -118,6 +118,11 @@ fn blame_tunnels(findings: &mut [Finding], lines: &[Line<'_>]) {
             finding.because_of.clone_from(&none);
         }
     }
+}
+
+/// Findings about a whole connection begin with its name.
+fn is_about(finding: &Finding, connection: &str) -> bool {
+    finding.cause.strip_prefix(connection).is_some_and(|rest| rest.starts_with(": "))
 }
 
 /// Roots by severity, then from the bottom of the ladder up; each followed by its consequences.
