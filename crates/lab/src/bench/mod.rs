@@ -25,7 +25,7 @@ use contender::{Kind, Programs, Running};
 use measure::core::Core;
 use measure::tcp::{Tcp, Way};
 use measure::udp::{Bench, Load};
-use measure::{Effort, Values, rtt};
+use measure::{Effort, Values, profile, rtt};
 use results::{Failure, Run, Sample};
 use rig::{Mode, Rig};
 
@@ -47,6 +47,8 @@ enum Part {
     Load,
     /// What one core seals and opens (ours alone).
     Core,
+    /// Where each nanosecond goes (ours alone; needs `perf`).
+    Profile,
 }
 
 /// `cgwd-lab bench`.
@@ -66,7 +68,7 @@ pub struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [ModeName(Mode::Default), ModeName(Mode::WireTrue)])]
     modes: Vec<ModeName>,
     /// What to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,rtt,udp,load,core")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,rtt,udp,load,core,profile")]
     parts: Vec<Part>,
     /// Seconds at 80 % load, instead of a few.
     #[arg(long)]
@@ -180,9 +182,7 @@ fn measure_all(arguments: &Arguments) -> Result<Run> {
             for &kind in &kinds {
                 session.contender(Place { round, mode, kind })?;
             }
-            if arguments.parts.contains(&Part::Core) {
-                session.cores(round, mode)?;
-            }
+            session.alone(round, mode)?;
         }
     }
     eprintln!("samples are kept in {}", session.path.display());
@@ -199,7 +199,7 @@ impl Session<'_> {
 
     /// Everything about one contender, on a rig of its own.
     fn contender(&mut self, place: Place) -> Result<()> {
-        if !self.arguments.parts.iter().any(|part| *part != Part::Core) {
+        if !self.arguments.parts.iter().any(|part| !matches!(part, Part::Core | Part::Profile)) {
             return Ok(());
         }
         eprintln!("round {}, {}, {}", place.round, place.mode.name(), place.kind.name());
@@ -269,14 +269,27 @@ impl Session<'_> {
         Some(stat.median).filter(|rate| *rate > 0.0)
     }
 
-    fn cores(&mut self, round: u32, mode: Mode) -> Result<()> {
-        self.run.versions.entry(Kind::Plane).or_insert_with(|| "our data plane alone".to_owned());
-        let place = Place { round, mode, kind: Kind::Plane };
-        let seconds = self.effort.tcp_seconds.div_ceil(2);
-        for core in Core::ALL {
-            eprintln!("round {round}, {}, {}", mode.name(), core.name());
+    /// What concerns our data plane alone.
+    fn alone(&mut self, round: u32, mode: Mode) -> Result<()> {
+        if !self.has(Part::Core) && !self.has(Part::Profile) {
+            return Ok(());
+        }
+        let kind = Kind::Plane;
+        let version = kind.version(&self.programs).unwrap_or_default();
+        self.run.versions.entry(kind).or_insert(version);
+        let place = Place { round, mode, kind };
+        let effort = self.effort;
+        if self.has(Part::Core) {
+            for core in Core::ALL {
+                let rig = Rig::new(mode)?;
+                self.keep(place, &core.name(), core.run(&rig, effort.tcp_seconds.div_ceil(2)))?;
+            }
+        }
+        if self.has(Part::Profile) {
             let rig = Rig::new(mode)?;
-            self.keep(place, &core.name(), core.run(&rig, seconds))?;
+            let profile =
+                kind.start(&rig, &self.programs).and_then(|running| profile::run(&rig, &running, effort));
+            self.keep(place, "profile", profile)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The measurements: TCP throughput, round-trip times, UDP at zero loss, and the cost per core.
 
 pub(super) mod core;
+pub(super) mod profile;
 pub(super) mod rtt;
 pub(super) mod tcp;
 pub(super) mod udp;

@@ -22,7 +22,7 @@ const BURST: usize = 32;
 /// How long it rests when nothing is due: at 300,000 a second some 30 datagrams come due meanwhile.
 const REST: Duration = Duration::from_micros(50);
 /// A sender that was off its CPU catches up on at most this much; the rest is not sent, and not counted as offered.
-const MAX_BACKLOG: Duration = Duration::from_millis(2);
+const MAX_BACKLOG: Duration = Duration::from_millis(5);
 
 /// Which packets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, clap::ValueEnum)]
