@@ -623,6 +623,11 @@ fn a_healthy_static_pair_has_no_finding_above_info() -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success() && text.starts_with("Healthy"), "{text}");
     println!("{text}");
+    // From another network namespace the machine says nothing, and that is no alarm.
+    let mut outside = std::process::Command::new(binary("cgwd")?);
+    let output = outside.arg("--socket").arg(world.gateway.socket()).args(["doctor", "--json"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success() && text.contains("HOST-ELSEWHERE"), "{text}");
     let connection = Connection::lab();
     let file = aws_file(&world, &connection, |connection| {
         let telemetry = |side: Side| {

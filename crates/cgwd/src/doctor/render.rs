@@ -19,21 +19,40 @@ pub fn screen(report: &Report, facts: &Facts, colour: bool) -> String {
         report.findings.iter().partition(|finding| finding.severity > Severity::Info);
     let mut before: Option<&Finding> = None;
     for finding in told {
+        if before.is_some() && finding.because_of.is_none() {
+            text.push('\n');
+        }
         let repeated =
             before.is_some_and(|before| before.code == finding.code && before.remedy == finding.remedy);
         self::finding(&mut text, finding, repeated, &paint);
         before = Some(finding);
     }
-    if !info.is_empty() {
-        let _ = writeln!(text, "{}", paint.bold("Worth knowing"));
-        for finding in info {
-            let what = format!("{}{}: {}", whom(finding), finding.code, finding.title);
-            wrapped(&mut text, "  ", 4, &what);
-        }
+    if before.is_some() {
         text.push('\n');
     }
+    worth_knowing(&mut text, &info, &paint);
     ladder(&mut text, report, facts, &paint);
     text
+}
+
+/// One line per code, with all tunnels that it concerns.
+fn worth_knowing(text: &mut String, info: &[&Finding], paint: &Paint) {
+    if info.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "{}", paint.bold("Worth knowing"));
+    let mut told: Vec<&str> = Vec::new();
+    for finding in info {
+        if told.contains(&finding.code.as_str()) {
+            continue;
+        }
+        told.push(&finding.code);
+        let same = info.iter().filter(|other| other.code == finding.code);
+        let tunnels: Vec<&str> = same.filter_map(|other| other.tunnel.as_deref()).collect();
+        let whom = if tunnels.is_empty() { String::new() } else { format!("{}: ", tunnels.join(", ")) };
+        wrapped(text, "  ", 4, &format!("{whom}{}: {}", finding.code, finding.title));
+    }
+    text.push('\n');
 }
 
 fn heading(text: &mut String, report: &Report, paint: &Paint) {
@@ -62,8 +81,7 @@ fn finding(text: &mut String, finding: &Finding, repeated: bool, paint: &Paint) 
     let mark = paint.severity(finding.severity, mark(Some(finding.severity)));
     let headline = format!("{}{}: {}", whom(finding), finding.code, finding.title);
     if let Some(root) = &finding.because_of {
-        let _ = writeln!(text, "  {mark} {headline} (because of {root})");
-        let _ = writeln!(text);
+        wrapped(text, &format!("  {mark} "), 4, &format!("{headline} (because of {root})"));
         return;
     }
     let _ = writeln!(text, "{mark} {}", paint.bold(&headline));
@@ -76,7 +94,6 @@ fn finding(text: &mut String, finding: &Finding, repeated: bool, paint: &Paint) 
             labelled(text, "AWS log", &format!("\"{line}\""));
         }
     }
-    text.push('\n');
 }
 
 fn labelled(text: &mut String, label: &str, body: &str) {
