@@ -68,6 +68,8 @@ pub(super) struct Session {
     tunnel_up: bool,
     /// What the neighbour offers and we accept.
     routes: BTreeMap<IpNet, PathAttributes>,
+    /// Rises whenever `routes` changes.
+    learned: u64,
 }
 
 /// One connection's task.
@@ -104,6 +106,7 @@ impl Session {
             listener: tokio::spawn(listener),
             tunnel_up: false,
             routes: BTreeMap::new(),
+            learned: 0,
         })
     }
 
@@ -115,6 +118,11 @@ impl Session {
     /// What the neighbour offers.
     pub(super) fn routes(&self) -> &BTreeMap<IpNet, PathAttributes> {
         &self.routes
+    }
+
+    /// A number that is another one whenever [`Session::routes`] are others.
+    pub(super) fn learned(&self) -> u64 {
+        self.learned
     }
 
     /// For `status`.
@@ -202,6 +210,7 @@ impl Session {
                 Output::Send { connection, bytes } => self.write(connection, bytes),
                 Output::Close(connection) => self.close(connection),
                 Output::RoutesChanged(changed) => {
+                    self.learned += 1;
                     for prefix in changed.withdrawn {
                         self.routes.remove(&prefix);
                     }

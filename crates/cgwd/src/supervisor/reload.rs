@@ -33,6 +33,7 @@ impl Supervisor {
             .map_err(|error| Refusal::unprocessable(error.to_string()))?;
         let message = self.exchange(fresh, now);
         self.config = loaded.config;
+        self.routing.reconsider();
         let needed: Vec<_> =
             self.lines.iter().filter_map(Line::running).map(|running| running.local).collect();
         self.sockets.keep_only(&needed);

@@ -11,11 +11,13 @@ use ipnet::IpNet;
 use model::Instant;
 use net::netlink::{self, Monitor, Netlink};
 use routes::desired::{Desired, Policy, Prefixes};
-use routes::{Arrival, Candidate, Change, ConflictEffect, Outcome, Previous, Route};
+use routes::egress::{ARRIVAL_PACKETS_MIN, ARRIVAL_SHARE_PERMILLE, CLEAN_PERMILLE, LOSSY_PERMILLE};
+use routes::{Arrival, Candidate, Change, ConflictEffect, Outcome, Previous, Route, RouteKey};
 
-use super::address;
+use super::bgp::Session;
 use super::inbox::LineId;
 use super::line::Line;
+use super::{TICK, address};
 use crate::catalog::Code;
 use crate::translate::failure::Finding;
 use crate::translate::routes::{Interfaces, apply, observe};
@@ -24,6 +26,8 @@ use crate::translate::routes::{Interfaces, apply, observe};
 const SETTLE: Duration = Duration::from_millis(50);
 /// A change that the kernel refused is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
+/// Changes told one by one in the log and the events; of more, only the number.
+const TOLD_MAX: usize = 3;
 /// Arriving packets are compared over this many seconds.
 const ARRIVAL_SAMPLES: usize = 5;
 
@@ -55,7 +59,17 @@ pub(super) struct Routing {
     pub(super) decided: BTreeMap<String, Decided>,
     pub(super) desired: Desired,
     /// Our routes as last seen in the kernel.
-    pub(super) installed: Vec<Route>,
+    pub(super) installed: BTreeMap<RouteKey, Route>,
+    /// What the last decision was made from.
+    facts: Vec<Fact>,
+    /// Something that is not among the facts changed.
+    stale: bool,
+    /// A second has passed since the last decision.
+    ticked: bool,
+    /// Rules that depend on time may change their answer until then.
+    restless_until: Instant,
+    /// The tunnels on which AWS clearly sends.
+    dominant: BTreeSet<LineId>,
     /// When to compare with the kernel again; `None` when nothing happened since.
     look_at: Option<Instant>,
     /// The last comparison ended with everything in place.
@@ -77,7 +91,12 @@ impl Routing {
             monitor: Monitor::open()?,
             decided: BTreeMap::new(),
             desired: Desired::default(),
-            installed: Vec::new(),
+            installed: BTreeMap::new(),
+            facts: Vec::new(),
+            stale: true,
+            ticked: false,
+            restless_until: Instant::ZERO,
+            dominant: BTreeSet::new(),
             look_at: None,
             settled: false,
             reported: BTreeSet::new(),
@@ -104,10 +123,15 @@ impl Routing {
         let interfaces = Interfaces::list(&mut self.netlink)?;
         let observed = observe(&mut self.netlink, &interfaces)?;
         let plan = routes::cleanup(&observed);
-        for change in &plan.changes {
-            apply(&mut self.netlink, &interfaces, change)?;
-        }
+        self.stale = true;
+        apply(&mut self.netlink, &interfaces, &plan.changes)?.into_iter().collect::<Result<(), _>>()?;
+        self.installed.clear();
         Ok(plan.changes.len())
+    }
+
+    /// The configuration changed: decide anew.
+    pub(super) fn reconsider(&mut self) {
+        self.stale = true;
     }
 
     /// Takes the kernel's announcements.
@@ -125,7 +149,7 @@ impl Routing {
                 netlink::Change::Route(route) | netlink::Change::RouteGone(route) => {
                     // Foreign routes matter for conflicts only where they lead to a prefix of ours.
                     let ours = route.protocol == routes::PROTOCOL
-                        || self.installed.iter().any(|known| known.prefix == route.destination);
+                        || self.installed.values().any(|known| known.prefix == route.destination);
                     if !ours {
                         continue;
                     }
@@ -137,6 +161,8 @@ impl Routing {
                 | netlink::Change::Overrun => {
                     news.addresses = true;
                     self.addresses = None;
+                    // Sources of routes are chosen among the addresses.
+                    self.stale = true;
                 }
             }
             self.look_at = Some(self.look_at.map_or(now + SETTLE, |at| at.min(now + SETTLE)));
@@ -157,20 +183,58 @@ impl Routing {
             }
             samples.push_back(arrived);
         }
+        self.ticked = true;
+    }
+
+    /// The tunnels that get most of what arrives on their connection; the others' share does not count.
+    fn dominant(&self, lines: &[Line]) -> BTreeSet<LineId> {
+        let packets = |line: &Line| arrival(self.arrivals.get(&line.id)).packets;
+        let clear = |line: &&Line| {
+            let all: u64 =
+                lines.iter().filter(|other| other.connection.id == line.connection.id).map(packets).sum();
+            all >= ARRIVAL_PACKETS_MIN && packets(line) * 1000 >= all * u64::from(ARRIVAL_SHARE_PERMILLE)
+        };
+        lines.iter().filter(clear).map(|line| line.id).collect()
+    }
+
+    /// Whether another decision than the last one is possible.
+    fn must_decide(&mut self, lines: &[Line], now: Instant) -> bool {
+        let ticked = std::mem::take(&mut self.ticked);
+        let mut must = std::mem::take(&mut self.stale) || (ticked && now < self.restless_until);
+        let facts: Vec<Fact> = lines.iter().map(|line| Fact::of(line, now)).collect();
+        if facts != self.facts {
+            self.facts = facts;
+            must = true;
+        }
+        if ticked {
+            let dominant = self.dominant(lines);
+            must |= dominant != self.dominant;
+            self.dominant = dominant;
+        }
+        must
     }
 
     /// Decides anew and makes the kernel follow.
     pub(super) fn update(&mut self, lines: &mut [Line], config: &config::Config, now: Instant) -> Vec<Said> {
         let mut said = Vec::new();
-        let desired = self.decide(lines, config, now, &mut said);
+        let desired = self.must_decide(lines, now).then(|| self.decide(lines, config, now, &mut said));
         let due = self.look_at.is_some_and(|at| at <= now);
-        if desired == self.desired && !due {
+        let changed = desired.filter(|desired| *desired != self.desired);
+        if changed.is_none() && !due {
             return said;
         }
-        let repairing = desired == self.desired && self.settled;
-        self.desired = desired;
+        let repairing = changed.is_none() && self.settled;
+        if let Some(desired) = changed {
+            self.desired = desired;
+        }
         self.look_at = None;
-        if let Err(error) = self.carry_out(repairing, now, &mut said) {
+        let result = Interfaces::list(&mut self.netlink).and_then(|mut interfaces| {
+            for line in lines.iter().filter(|line| line.config.clear_df) {
+                interfaces.forward_up_to(&line.config.interface, line.config.path_mtu);
+            }
+            self.carry_out(&interfaces, repairing, now, &mut said)
+        });
+        if let Err(error) = result {
             self.settled = false;
             self.look_at = Some(now + RETRY);
             self.report_once(None, Code::RouteFailed, error.to_string(), &mut said);
@@ -189,31 +253,45 @@ impl Routing {
         }
     }
 
-    fn carry_out(&mut self, repairing: bool, now: Instant, said: &mut Vec<Said>) -> Result<(), net::Error> {
-        let interfaces = Interfaces::list(&mut self.netlink)?;
-        let observed = observe(&mut self.netlink, &interfaces)?;
+    fn carry_out(
+        &mut self,
+        interfaces: &Interfaces,
+        repairing: bool,
+        now: Instant,
+        said: &mut Vec<Said>,
+    ) -> Result<(), net::Error> {
+        let observed = observe(&mut self.netlink, interfaces)?;
         let plan = routes::plan(&self.desired, &observed);
+        let outcomes = apply(&mut self.netlink, interfaces, &plan.changes)?;
+        self.installed = observed.ours().clone();
         let mut failed = None;
-        for change in &plan.changes {
-            tracing::info!("route: {change}");
-            match apply(&mut self.netlink, &interfaces, change) {
-                Ok(()) if repairing => {
-                    let (Change::Add(route) | Change::Replace { new: route, .. } | Change::Delete(route)) =
-                        change;
-                    let text = format!("our route {route} was changed by somebody; it is as it was again");
-                    said.push((None, Finding { code: Code::RouteRepaired, text }, None));
-                }
-                Ok(()) => {}
-                Err(error) => failed = failed.or(Some(error)),
+        for (change, outcome) in plan.changes.iter().zip(outcomes) {
+            if plan.changes.len() <= TOLD_MAX {
+                tracing::info!("route: {change}");
+            } else {
+                tracing::debug!("route: {change}");
             }
+            match (outcome, change) {
+                (Ok(()), Change::Add(route) | Change::Replace { new: route, .. }) => {
+                    self.installed.insert(route.key(), route.clone());
+                }
+                (Ok(()), Change::Delete(route)) => _ = self.installed.remove(&route.key()),
+                (Err(error), _) => failed = failed.or(Some(error)),
+            }
+        }
+        if plan.changes.len() > TOLD_MAX {
+            tracing::info!("{} routes changed, {} are ours now", plan.changes.len(), self.installed.len());
+        }
+        if repairing {
+            said.extend(
+                repaired(&plan.changes).map(|text| (None, Finding { code: Code::RouteRepaired, text }, None)),
+            );
         }
         for conflict in &plan.conflicts {
             if conflict.effect != ConflictEffect::OursWins {
                 self.report_once(None, Code::RouteForeign, conflict.to_string(), said);
             }
         }
-        let after = if plan.changes.is_empty() { observed } else { observe(&mut self.netlink, &interfaces)? };
-        self.installed = after.ours().values().cloned().collect();
         self.settled = failed.is_none();
         if failed.is_some() {
             self.look_at = Some(now + RETRY);
@@ -229,6 +307,7 @@ impl Routing {
         said: &mut Vec<Said>,
     ) -> Desired {
         let mut all = Desired::default();
+        let mut restless_until = Instant::ZERO;
         // Without an answer local programs send from the inside address, which is no disaster.
         let addresses =
             self.addresses.take().unwrap_or_else(|| self.netlink.addresses(None).unwrap_or_default());
@@ -254,6 +333,11 @@ impl Routing {
                 line.egress = egress.contains(&line.config.name);
             }
             decided.egress = egress;
+            let moved = decided.previous.values().map(|previous| previous.since).max();
+            let settled = tunnels.iter().map(|it| it.candidate.since + routes::egress::SETTLE).max();
+            let held = tunnels.iter().filter_map(|it| it.candidate.dampened_until).max();
+            let restless = [moved.map(|at| at + routes::egress::ARRIVAL_HOLD), settled, held];
+            restless_until = restless.into_iter().flatten().fold(restless_until, Instant::max);
             let mut refusals = outcome.refusals.clone();
             let mut wanted = outcome.desired.clone();
             for line in lines.iter().filter(|line| line.connection.id == connection.id) {
@@ -268,6 +352,7 @@ impl Routing {
             }
         }
         self.addresses = Some(common.addresses);
+        self.restless_until = restless_until + TICK * 2;
         all
     }
 
@@ -276,6 +361,64 @@ impl Routing {
             said.push((connection, Finding { code, text }, None));
         }
     }
+}
+
+/// What of one line a decision depends on, beside the configuration: when none of it changed, neither does the
+/// answer. Arrivals and time are looked at once a second.
+#[derive(PartialEq, Eq)]
+struct Fact {
+    line: LineId,
+    usable: bool,
+    since: Instant,
+    down_reason: String,
+    drained: bool,
+    held_until: Option<Instant>,
+    loss: u8,
+    learned: Option<u64>,
+    underlay: Option<routes::NextHop>,
+}
+
+impl Fact {
+    fn of(line: &Line, now: Instant) -> Self {
+        Self {
+            line: line.id,
+            usable: line.usable(),
+            since: since(line, now),
+            down_reason: line.health.down_reason(),
+            drained: line.drained,
+            held_until: line.dampener.held_until(now),
+            // The marks at which the rules change their answer.
+            loss: match loss_permille(line) {
+                ..=CLEAN_PERMILLE => 0,
+                LOSSY_PERMILLE.. => 2,
+                _ => 1,
+            },
+            learned: line.running().and_then(|running| running.bgp.as_ref()).map(Session::learned),
+            underlay: line.underlay.clone(),
+        }
+    }
+}
+
+fn since(line: &Line, now: Instant) -> Instant {
+    let age = u64::try_from(line.health.stage_age(now).as_nanos()).unwrap_or(u64::MAX);
+    Instant::from_nanos(now.as_nanos().saturating_sub(age))
+}
+
+fn loss_permille(line: &Line) -> u16 {
+    (line.health.probes().loss_ratio() * 1000.0) as u16
+}
+
+/// What to say about routes of ours that somebody changed.
+fn repaired(changes: &[Change]) -> impl Iterator<Item = String> {
+    let few = changes.len() <= TOLD_MAX;
+    let told = changes.iter().filter(move |_| few).map(|change| {
+        let (Change::Add(route) | Change::Replace { new: route, .. } | Change::Delete(route)) = change;
+        format!("our route {route} was changed by somebody; it is as it was again")
+    });
+    let counted = (!few).then(|| {
+        format!("{} of our routes were changed by somebody; they are as they were again", changes.len())
+    });
+    told.chain(counted)
 }
 
 /// What is the same for all connections.
@@ -335,15 +478,12 @@ fn offer(
         config::Routing::Bgp(_) => Prefixes::Bgp(line.running()?.bgp.as_ref()?.routes().clone()),
     };
     let name = line.config.name.clone();
-    let since = Instant::from_nanos(
-        now.as_nanos()
-            .saturating_sub(u64::try_from(line.health.stage_age(now).as_nanos()).unwrap_or(u64::MAX)),
-    );
+    let since = since(line, now);
     let candidate = if line.usable() {
         Candidate {
             drained: line.drained,
             dampened_until: line.dampener.held_until(now),
-            loss_permille: (line.health.probes().loss_ratio() * 1000.0) as u16,
+            loss_permille: loss_permille(line),
             arrival,
             ..Candidate::usable(name, since)
         }

@@ -136,7 +136,7 @@ pub(super) fn routes(routing: &Routing, config: &config::Config) -> api::Routes 
                 source: route.source,
                 metric: route.metric,
                 table: route.table,
-                installed: routing.installed.iter().any(|known| known.key() == route.key()),
+                installed: routing.installed.contains_key(&route.key()),
                 connection: connection.id.clone(),
             });
         }

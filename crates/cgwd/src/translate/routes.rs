@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use net::netlink::{self, Netlink, RouteFilter, RouteKind};
+use net::netlink::{self, Netlink, RouteChange, RouteFilter, RouteKind};
 use routes::{Change, NextHop, Observed, Route};
 
 /// The interfaces of this network namespace by name and by index.
@@ -10,6 +10,8 @@ use routes::{Change, NextHop, Observed, Route};
 pub struct Interfaces {
     by_name: BTreeMap<String, u32>,
     by_index: BTreeMap<u32, String>,
+    /// What the routes over an interface say about packet size, where it is not the interface's MTU.
+    packets: BTreeMap<String, u32>,
 }
 
 impl Interfaces {
@@ -24,6 +26,17 @@ impl Interfaces {
             interfaces.by_name.insert(link.name, link.index);
         }
         Ok(interfaces)
+    }
+
+    /// Lets forwarded IPv4 packets of up to `mtu` octets into `interface`, whose own MTU is smaller: the kernel
+    /// goes by the route's MTU when it forwards, and the data plane fragments what does not fit.
+    pub fn forward_up_to(&mut self, interface: &str, mtu: u16) {
+        self.packets.insert(interface.to_owned(), u32::from(mtu));
+    }
+
+    fn mtu(&self, route: &Route) -> Option<u32> {
+        let ways = route.via.iter().map(|hop| self.packets.get(&hop.interface).copied());
+        ways.collect::<Option<Vec<_>>>()?.into_iter().min().filter(|_| route.prefix.addr().is_ipv4())
     }
 
     fn index(&self, name: &str) -> Result<u32, net::Error> {
@@ -51,21 +64,40 @@ pub fn observe(netlink: &mut Netlink, interfaces: &Interfaces) -> Result<Observe
     Ok(Observed::from_dump(unicast.map(|route| from_kernel(route, interfaces))))
 }
 
-/// Carries out one change.
+/// Carries out changes in their order; what became of each.
 ///
 /// # Errors
-/// When an interface is gone; the kernel's.
-pub fn apply(netlink: &mut Netlink, interfaces: &Interfaces, change: &Change) -> Result<(), net::Error> {
-    match change {
-        Change::Add(route) => netlink.add_route(&to_kernel(route, interfaces)?),
-        Change::Replace { new, .. } => netlink.replace_route(&to_kernel(new, interfaces)?),
-        Change::Delete(route) => match to_kernel(route, interfaces) {
-            Ok(route) => netlink.delete_route(&route),
+/// When nothing could be asked of the kernel at all.
+pub fn apply(
+    netlink: &mut Netlink,
+    interfaces: &Interfaces,
+    changes: &[Change],
+) -> Result<Vec<Result<(), net::Error>>, net::Error> {
+    let mut outcomes = Vec::with_capacity(changes.len());
+    let mut asked = Vec::new();
+    for (index, change) in changes.iter().enumerate() {
+        let translated = match change {
+            Change::Add(route) => to_kernel(route, interfaces).map(RouteChange::Add),
+            Change::Replace { new, .. } => to_kernel(new, interfaces).map(RouteChange::Replace),
+            Change::Delete(route) => to_kernel(route, interfaces).map(RouteChange::Delete),
+        };
+        match translated {
+            Ok(change) => {
+                outcomes.push(Ok(()));
+                asked.push((index, change));
+            }
             // The interface took its routes with it.
-            Err(net::Error::NoInterface(_)) => Ok(()),
-            Err(error) => Err(error),
-        },
+            Err(net::Error::NoInterface(_)) if matches!(change, Change::Delete(_)) => outcomes.push(Ok(())),
+            Err(error) => outcomes.push(Err(error)),
+        }
     }
+    let (places, asked): (Vec<usize>, Vec<RouteChange>) = asked.into_iter().unzip();
+    for (place, answer) in places.into_iter().zip(netlink.change_routes(&asked)?) {
+        if let Some(outcome) = outcomes.get_mut(place) {
+            *outcome = answer;
+        }
+    }
+    Ok(outcomes)
 }
 
 fn to_kernel(route: &Route, interfaces: &Interfaces) -> Result<netlink::Route, net::Error> {
@@ -83,7 +115,7 @@ fn to_kernel(route: &Route, interfaces: &Interfaces) -> Result<netlink::Route, n
         metric: route.metric,
         kind: RouteKind::Unicast,
         source: route.source,
-        mtu: None,
+        mtu: interfaces.mtu(route),
         next_hops: route.via.iter().map(hop).collect::<Result<_, net::Error>>()?,
     })
 }
