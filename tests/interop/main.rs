@@ -10,6 +10,8 @@
     reason = "one test program, and its figures are for the reader"
 )]
 
+mod bgp;
+mod bgp_world;
 mod contract;
 mod demo;
 mod doctor;

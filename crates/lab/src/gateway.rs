@@ -236,9 +236,9 @@ impl<'t> Gateway<'t> {
             "table",
             "all",
             "proto",
-            "186",
+            "173",
         ]))?;
-        let v6 = self.namespace.ip("-6 route show table all proto 186")?;
+        let v6 = self.namespace.ip("-6 route show table all proto 173")?;
         Ok(format!("{v4}{v6}"))
     }
 }

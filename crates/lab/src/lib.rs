@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod ikev1;
 pub mod netns;
 pub mod process;
+pub mod router;
 pub mod strongswan;
 pub mod topology;
 pub mod traffic;

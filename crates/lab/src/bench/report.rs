@@ -95,7 +95,8 @@ fn preamble(run: &Run) -> String {
     let load = loads.map_or_else(|| "unknown".to_owned(), |stat| format!("{} (median)", number(stat.median)));
     let _ = writeln!(
         text,
-        "- load average during the measurements: {load}; stolen by the hypervisor: {:.1} s\n"
+        "- load average during the measurements: {load}; stolen by the hypervisor: {:.1} s\n",
+        steal.abs()
     );
     text
 }
