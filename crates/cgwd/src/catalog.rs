@@ -182,7 +182,7 @@ codes! {
     ForwardingOff = "HOST-FORWARDING-OFF", Warning,
         "This host does not forward packets",
         "net.ipv4.ip_forward (or net.ipv6.conf.all.forwarding) is 0, and the configuration does not allow to change it: hosts on the LAN cannot reach AWS through this gateway.",
-        "Set host.ip_forward = true in the configuration, or install the sysctl.d file that comes with the package.";
+        "Set host.ip_forward = \"enable\" in the configuration, or install the sysctl.d file that comes with the package.";
     ConfigRejected = "CONFIG-REJECTED", Error,
         "A reload was refused",
         "The changed file has an error; nothing was changed.",

@@ -43,12 +43,7 @@ impl TrafficSelector {
     ///
     /// # Errors
     /// When the ends are of different families or out of order.
-    pub fn new(
-        protocol: u8,
-        ports: (u16, u16),
-        start: IpAddr,
-        end: IpAddr,
-    ) -> Result<Self, InvalidSelector> {
+    pub fn new(protocol: u8, ports: (u16, u16), start: IpAddr, end: IpAddr) -> Result<Self, InvalidSelector> {
         if start.is_ipv4() != end.is_ipv4() {
             return Err(InvalidSelector::MixedFamilies);
         }
@@ -86,13 +81,7 @@ impl TrafficSelector {
 
     /// Every address of `net`, any protocol, any port.
     pub fn from_net(net: IpNet) -> Self {
-        Self {
-            protocol: 0,
-            start_port: 0,
-            end_port: 65535,
-            start: net.network(),
-            end: net.broadcast(),
-        }
+        Self { protocol: 0, start_port: 0, end_port: 65535, start: net.network(), end: net.broadcast() }
     }
 
     /// IP protocol number; 0 is any.
@@ -167,8 +156,12 @@ impl TrafficSelector {
 impl fmt::Display for TrafficSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let blocks: Vec<IpNet> = match (self.start, self.end) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => ipnet::Ipv4Subnets::new(a, b, 0).map(IpNet::V4).take(2).collect(),
-            (IpAddr::V6(a), IpAddr::V6(b)) => ipnet::Ipv6Subnets::new(a, b, 0).map(IpNet::V6).take(2).collect(),
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                ipnet::Ipv4Subnets::new(a, b, 0).map(IpNet::V4).take(2).collect()
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                ipnet::Ipv6Subnets::new(a, b, 0).map(IpNet::V6).take(2).collect()
+            }
             _ => Vec::new(),
         };
         match blocks.as_slice() {
@@ -211,8 +204,9 @@ mod tests {
     fn protocol_and_ports_narrow_too() {
         let a = TrafficSelector::new(6, (80, 443), "10.0.0.0".parse().unwrap(), "10.0.0.9".parse().unwrap())
             .unwrap();
-        let b = TrafficSelector::new(17, (0, 65535), "10.0.0.0".parse().unwrap(), "10.0.0.9".parse().unwrap())
-            .unwrap();
+        let b =
+            TrafficSelector::new(17, (0, 65535), "10.0.0.0".parse().unwrap(), "10.0.0.9".parse().unwrap())
+                .unwrap();
         assert_eq!(a.intersection(&b), None);
         let any = TrafficSelector::any_v4();
         assert!(a.is_subset_of(&any));
