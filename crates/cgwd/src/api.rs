@@ -239,6 +239,106 @@ pub struct Bgp {
     pub waiting_for: Option<String>,
 }
 
+/// The version of [`BgpReport`]'s shape.
+pub const BGP_SCHEMA: u32 = 1;
+
+/// `GET /v1/bgp`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BgpReport {
+    /// Always [`BGP_SCHEMA`].
+    pub schema: u32,
+    /// One for each tunnel of a BGP connection.
+    pub sessions: Vec<BgpSession>,
+}
+
+/// One tunnel's session in full.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BgpSession {
+    /// `vpn-…`.
+    pub connection: String,
+    /// The tunnel it runs in.
+    pub tunnel: String,
+    /// The tunnel's interface.
+    pub interface: String,
+    /// State, peer and counts, as in `status`.
+    pub session: Bgp,
+    /// Our address inside the tunnel.
+    pub local: IpAddr,
+    /// Our autonomous system.
+    pub local_asn: u32,
+    /// AWS's BGP Identifier, while Established.
+    pub router_id: Option<std::net::Ipv4Addr>,
+    /// The negotiated hold time, while Established.
+    pub hold_seconds: Option<u64>,
+    /// Whether AWS has announced all its routes (End-of-RIB).
+    pub synchronised: bool,
+    /// The last NOTIFICATION in either direction.
+    pub last_notification: Option<BgpNotification>,
+    /// Messages since the daemon's start.
+    pub counters: BgpCounters,
+    /// What AWS announces, taken or not.
+    pub received: Vec<BgpRoute>,
+    /// What we announce.
+    pub advertised: Vec<String>,
+    /// What we do not announce because AWS would end the session for it.
+    pub withheld: Vec<String>,
+    /// What works but defeats AWS's steering.
+    pub warnings: Vec<String>,
+}
+
+/// A NOTIFICATION (RFC 4271 §4.5).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BgpNotification {
+    /// Whether AWS sent it; else we did.
+    pub by_peer: bool,
+    /// Error code.
+    pub code: u8,
+    /// Error subcode.
+    pub subcode: u8,
+    /// Both in words, with AWS's log line and the remedy.
+    pub text: String,
+    /// Its age.
+    pub seconds_ago: f64,
+}
+
+/// Counts of one session's messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BgpCounters {
+    /// UPDATEs received.
+    pub updates_in: u64,
+    /// UPDATEs sent.
+    pub updates_out: u64,
+    /// ROUTE-REFRESHes received.
+    pub refreshes_in: u64,
+    /// ROUTE-REFRESHes sent.
+    pub refreshes_out: u64,
+    /// UPDATEs that were malformed and counted as withdrawals (RFC 7606).
+    pub treated_as_withdraw: u64,
+    /// Times the session was Established.
+    pub established: u64,
+    /// Connections closed because two had met.
+    pub collisions: u64,
+}
+
+/// A received route.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BgpRoute {
+    /// Destination.
+    pub prefix: String,
+    /// AS path, nearest first.
+    pub as_path: String,
+    /// `igp`, `egp` or `incomplete`.
+    pub origin: String,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// Next hop.
+    pub next_hop: IpAddr,
+    /// Whether traffic to the prefix leaves by this tunnel.
+    pub used: bool,
+    /// Why it does or does not, in one line.
+    pub why: String,
+}
+
 /// What went wrong last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastError {
@@ -320,6 +420,9 @@ pub struct Route {
     pub installed: bool,
     /// The connection that wants it.
     pub connection: String,
+    /// Why it leads there, in one line.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// The answer to an operator's action, and to every failed request.

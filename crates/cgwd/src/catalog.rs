@@ -217,6 +217,7 @@ codes! {
         "Narrow the tunnel's algorithms in the configuration, or the tunnel options at AWS.";
     ConfigReloaded = "CONFIG-RELOADED", Info, "A changed configuration was taken over", "", "";
     BgpUp = "BGP-UP", Info, "The BGP session is established", "", "";
+    BgpSynchronised = "BGP-SYNCHRONISED", Info, "AWS has announced all its routes (End-of-RIB)", "", "";
     BgpNotification = "BGP-NOTIFICATION", Warning,
         "A BGP NOTIFICATION ended the session",
         "The text has its code and subcode (RFC 4271 section 4.5), what they mean, and what to do.",

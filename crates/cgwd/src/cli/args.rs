@@ -58,6 +58,8 @@ pub(super) enum Command {
     Events(Events),
     /// Show the routes we own, and why each egress was chosen
     Routes(Routes),
+    /// Show the BGP sessions, the prefixes in and out, and what is used and why
+    Bgp(Bgp),
     /// Delete a tunnel's SAs and negotiate anew
     Reset(OneTunnel),
     /// Replace a tunnel's keys now, without interrupting traffic
@@ -172,6 +174,14 @@ pub(super) struct Events {
 /// `cgwd routes`.
 #[derive(Debug, Args)]
 pub(super) struct Routes {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `cgwd bgp`.
+#[derive(Debug, Args)]
+pub(super) struct Bgp {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -2,6 +2,7 @@
 //! output, complaints to standard error, and the exit statuses are part of the interface.
 
 mod args;
+mod bgp;
 mod doctor;
 mod explain;
 mod local;
@@ -60,6 +61,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         Command::Wait(wait) => remote::block_on(remote::wait(socket, wait.for_, wait.timeout)),
         Command::Doctor(doctor) => remote::block_on(doctor::run(socket, &doctor)),
         Command::Events(events) => remote::block_on(remote::events(socket, events.follow, events.json)),
+        Command::Bgp(bgp) => remote::block_on(remote::bgp(socket, bgp.json)),
         Command::Routes(routes) => remote::block_on(remote::routes(socket, routes.json)),
         Command::Reset(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Reset)),
         Command::Rekey(rekey) => {

@@ -135,6 +135,16 @@ pub(super) async fn routes(socket: &Path, json: bool) -> Result<u8, Failure> {
     Ok(0)
 }
 
+pub(super) async fn bgp(socket: &Path, json: bool) -> Result<u8, Failure> {
+    let report = Client::new(socket).bgp().await?;
+    if json {
+        say(&(serde_json::to_string(&report).unwrap_or_default() + "\n"));
+    } else {
+        say(&super::bgp::render(&report));
+    }
+    Ok(0)
+}
+
 pub(super) async fn act(socket: &Path, tunnel: &str, action: Action) -> Result<u8, Failure> {
     let answer = Client::new(socket).act(tunnel, action).await?;
     say(&format!("{}\n", answer.message));

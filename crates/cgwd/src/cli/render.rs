@@ -170,6 +170,8 @@ pub(super) fn routes(routes: &Routes) -> String {
         let own: Vec<_> =
             routes.routes.iter().filter(|route| route.connection == egress.connection).collect();
         let destination = width(own.iter().map(|route| route.destination.len()));
+        // One reason for all is told once, above.
+        let differ = own.windows(2).any(|pair| matches!(pair, [a, b] if a.why != b.why));
         for route in own {
             let _ = write!(text, "  {:destination$}  dev {}", route.destination, route.interfaces.join(", "));
             if let Some(source) = route.source {
@@ -179,7 +181,8 @@ pub(super) fn routes(routes: &Routes) -> String {
             if route.table != 254 {
                 let _ = write!(text, "  table {}", route.table);
             }
-            let _ = writeln!(text, "{}", if route.installed { "" } else { "  (not in the kernel)" });
+            let _ = write!(text, "{}", if route.installed { "" } else { "  (not in the kernel)" });
+            let _ = writeln!(text, "{}", if differ { format!("  {}", route.why) } else { String::new() });
         }
     }
     if text.is_empty() {
@@ -193,7 +196,7 @@ fn width(lengths: impl Iterator<Item = usize>) -> usize {
 }
 
 /// Two units at most: `3.2s`, `4m 05s`, `5h 10m`, `3d 4h`.
-fn span(seconds: f64) -> String {
+pub(super) fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match whole {
         0..10 => format!("{:.1}s", seconds.max(0.0)),

@@ -91,6 +91,14 @@ impl Client {
         self.json(Method::GET, "/v1/routes", TIMEOUT).await
     }
 
+    /// `GET /v1/bgp`.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn bgp(&self) -> Result<api::BgpReport, Error> {
+        self.json(Method::GET, "/v1/bgp", TIMEOUT).await
+    }
+
     /// Does something with a tunnel.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ pub enum Request {
     },
     /// `GET /v1/routes`.
     Routes(oneshot::Sender<api::Routes>),
+    /// `GET /v1/bgp`.
+    Bgp(oneshot::Sender<api::BgpReport>),
     /// `GET /metrics`.
     Metrics(oneshot::Sender<String>),
     /// `POST /v1/tunnels/NAME/ACTION`.

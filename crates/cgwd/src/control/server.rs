@@ -220,13 +220,14 @@ async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
     match path {
         "/v1/status" if get => answered(ask(&client, Request::Status).await),
         "/v1/routes" if get => answered(ask(&client, Request::Routes).await),
+        "/v1/bgp" if get => answered(ask(&client, Request::Bgp).await),
         "/v1/events" if get => events(query, client).await,
         "/metrics" if get => scrape(&client).await,
         "/v1/reload" if post => match brought(request).await {
             Ok(brought) => acted(ask(&client, |reply| Request::Reload { brought, reply }).await),
             Err(why) => refusal(&why),
         },
-        "/v1/status" | "/v1/routes" | "/v1/events" | "/metrics" => wrong_method("GET"),
+        "/v1/status" | "/v1/routes" | "/v1/bgp" | "/v1/events" | "/metrics" => wrong_method("GET"),
         "/v1/reload" => wrong_method("POST"),
         _ => match tunnel_action(path) {
             Some((tunnel, action)) if post => {

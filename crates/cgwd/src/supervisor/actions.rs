@@ -23,6 +23,9 @@ impl Supervisor {
             Request::Routes(reply) => {
                 let _ = reply.send(status::routes(&self.routing, &self.config));
             }
+            Request::Bgp(reply) => {
+                let _ = reply.send(super::bgp::report(&self.lines, &self.routing, now));
+            }
             Request::Metrics(reply) => {
                 let status = status::status(&self.lines, &self.config, self.started, now);
                 let lost = self.sockets.dropped() + self.dropped.load(std::sync::atomic::Ordering::Relaxed);

@@ -4,6 +4,9 @@
 //! never takes another way, listens there on port 179, and moves bytes. Everything that arrives goes through the
 //! control loop's inbox, so the speaker is fed in one place and in order.
 
+mod report;
+mod words;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +23,6 @@ use tokio::task::JoinHandle;
 
 use super::inbox::{Incoming, LineId};
 use crate::api;
-use crate::catalog::Code;
 use crate::translate;
 use crate::translate::failure::Finding;
 
@@ -38,8 +40,12 @@ const LISTEN_RETRY: Duration = Duration::from_secs(2);
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Network control (RFC 4271 says nothing; routers mark BGP as CS6, RFC 4594 §3.2).
 const TOS: u8 = 0xc0;
+/// The error code of a session ended on purpose (RFC 4271 §6.7).
+const CEASE: u8 = 6;
 /// MED while drained: AWS compares it among equal paths and prefers the lower.
 const MED_DRAINED: u32 = 1000;
+
+pub(super) use report::report;
 
 /// What a connection's task tells the control loop.
 #[derive(Debug)]
@@ -70,6 +76,8 @@ pub(super) struct Session {
     routes: BTreeMap<IpNet, PathAttributes>,
     /// Rises whenever `routes` changes.
     learned: u64,
+    /// AWS ended the last session on purpose.
+    ceased: bool,
 }
 
 /// One connection's task.
@@ -107,6 +115,7 @@ impl Session {
             tunnel_up: false,
             routes: BTreeMap::new(),
             learned: 0,
+            ceased: false,
         })
     }
 
@@ -118,6 +127,19 @@ impl Session {
     /// What the neighbour offers.
     pub(super) fn routes(&self) -> &BTreeMap<IpNet, PathAttributes> {
         &self.routes
+    }
+
+    /// Whether AWS itself ended the session, by Cease: nothing is wrong with the tunnel then.
+    pub(super) fn ceased(&self) -> bool {
+        self.ceased
+    }
+
+    fn remember(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Established { .. } => self.ceased = false,
+            Notice::Notification(seen) => self.ceased = seen.by_peer && seen.code == CEASE,
+            _ => {}
+        }
     }
 
     /// A number that is another one whenever [`Session::routes`] are others.
@@ -216,7 +238,10 @@ impl Session {
                     }
                     self.routes.extend(changed.reachable.iter().map(translate::bgp::path));
                 }
-                Output::Notice(notice) => findings.extend(finding(&notice)),
+                Output::Notice(notice) => {
+                    self.remember(&notice);
+                    findings.extend(words::finding(&notice));
+                },
             }
         }
         findings
@@ -377,52 +402,4 @@ async fn converse(
         }
     };
     let _ = inbox.send(Incoming::Bgp { line, event: Event::Closed(connection, why) }).await;
-}
-
-/// A notice that is worth an event.
-fn finding(notice: &Notice) -> Option<Finding> {
-    let (code, text) = match notice {
-        Notice::Established { router_id, hold, took, .. } => (
-            Code::BgpUp,
-            format!(
-                "BGP established with {router_id}, hold time {} s, after {:.1} s",
-                hold.as_secs(),
-                took.as_secs_f64()
-            ),
-        ),
-        Notice::Down { why, lasted } => {
-            (Code::BgpDown, format!("BGP ended after {} s: {why}", lasted.as_secs()))
-        }
-        Notice::Notification(seen) => {
-            let whose = if seen.by_peer { "AWS sent" } else { "we sent" };
-            let said = seen.communication.as_ref().map_or_else(String::new, |text| format!(" (\"{text}\")"));
-            let words = seen.explanation;
-            (
-                Code::BgpNotification,
-                format!(
-                    "{whose} NOTIFICATION {}/{}: {}{said}. {}",
-                    seen.code, seen.subcode, words.text, words.remedy
-                ),
-            )
-        }
-        Notice::ManyPrefixesIn { received, limit } => {
-            (Code::BgpPrefixes, format!("AWS announces {received} prefixes, the limit here is {limit}"))
-        }
-        Notice::PrefixesWithheld { withheld, limit } => (
-            Code::BgpPrefixes,
-            format!(
-                "{} prefixes are not announced: AWS takes {limit} at most; aggregate them",
-                withheld.len()
-            ),
-        ),
-        Notice::TreatedAsWithdraw { why, prefixes } => (
-            Code::BgpMalformed,
-            format!("a malformed UPDATE ({why}) withdrew {prefixes} prefixes (RFC 7606)"),
-        ),
-        other => {
-            tracing::debug!("BGP: {other:?}");
-            return None;
-        }
-    };
-    Some(Finding { code, text })
 }

@@ -306,6 +306,12 @@ impl Line {
         }
     }
 
+    /// Whether AWS took the tunnel out of service in order, by DELETE or by Cease.
+    pub(super) fn said_goodbye(&self) -> bool {
+        let ceased = self.running().and_then(|running| running.bgp.as_ref()).is_some_and(Session::ceased);
+        ceased || self.health.said_goodbye()
+    }
+
     /// Ends the BGP session with a Cease, which needs the tunnel: so before [`Command::Close`].
     pub(super) fn shut_down_bgp(&mut self, now: Instant) {
         if let Some(session) = self.bgp_mut() {

@@ -208,7 +208,7 @@ impl Supervisor {
                 }
                 Reaction::StageChanged { from, .. } => {
                     self.routes_due = true;
-                    if from == Stage::Up && !line.health.said_goodbye() {
+                    if from == Stage::Up && !line.said_goodbye() {
                         line.dampener.record_loss(now);
                     }
                 }

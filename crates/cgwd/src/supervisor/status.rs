@@ -1,5 +1,6 @@
 //! The answers to questions: status, routes, metrics. Reads everything, changes nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::Instant;
@@ -127,6 +128,8 @@ pub(super) fn routes(routing: &Routing, config: &config::Config) -> api::Routes 
             tunnels: decided.egress.iter().cloned().collect(),
             reason,
         });
+        let why: BTreeMap<_, _> =
+            decided.outcome.choices.iter().map(|choice| (choice.prefix, &choice.decision)).collect();
         let own = decided.outcome.desired.routes();
         let wanted = routing.desired.routes().iter().filter(|(key, _)| own.contains_key(key));
         for (_, route) in routing.desired.protective().iter().chain(wanted) {
@@ -138,6 +141,10 @@ pub(super) fn routes(routing: &Routing, config: &config::Config) -> api::Routes 
                 table: route.table,
                 installed: routing.installed.contains_key(&route.key()),
                 connection: connection.id.clone(),
+                why: why.get(&route.prefix).map_or_else(
+                    || "keeps AWS's outside address reachable without the tunnel".to_owned(),
+                    |decision| decision.to_string(),
+                ),
             });
         }
     }

@@ -113,6 +113,9 @@ fn answer(request: Request, world: &mut World) {
         Request::Reload { brought: Some(brought), reply } => {
             let _ = reply.send(Ok(format!("{} of {} octets", brought.name, brought.text.len())));
         }
+        Request::Bgp(reply) => {
+            let _ = reply.send(cgwd::api::BgpReport::default());
+        }
         Request::Routes(reply) => {
             let _ = reply.send(cgwd::api::Routes::default());
         }

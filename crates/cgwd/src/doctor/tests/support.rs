@@ -149,6 +149,7 @@ pub(super) fn healthy(routing: &str) -> Facts {
         table: 254,
         installed: true,
         connection: "vpn-1".to_owned(),
+        why: String::new(),
     };
     let running = Running {
         status: api::Status {
