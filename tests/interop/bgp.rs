@@ -1,11 +1,12 @@
 //! BGP against BIRD 2, FRR 8.4 and GoBGP 3.10 in AWS's place, each on tunnels to strongSwan.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::router::Program;
-use lab::topology::{LAN, Side, VPC, VPC_HOST};
-use lab::traffic;
+use ipnet::IpNet;
+use lab::router::{Program, Settings};
+use lab::topology::{Families, LAN, LAN6, Side, VPC, VPC_HOST, VPC_HOST6, VPC6};
+use lab::traffic::{self, Pinger};
 use lab::wait;
 
 use crate::bgp_world::{BGP_UP, BgpWorld};
@@ -14,13 +15,20 @@ use crate::rig::Rig;
 
 /// A change must be seen on the other side this soon.
 const SOON: Duration = Duration::from_secs(5);
+/// After End-of-RIB the kernel must have everything this soon.
+const FILLED: Duration = Duration::from_secs(1);
 
 fn for_each_program(test: impl Fn(&Rig, Program) -> Result<()>) -> Result<()> {
     for program in Program::ALL {
         let Some(rig) = Rig::new() else { return Ok(()) };
-        test(&rig, program)?;
+        test(&rig, program).with_context(|| format!("{program:?}"))?;
     }
     Ok(())
+}
+
+/// 10.x.y.0/24 by number.
+fn prefixes(count: u32) -> Vec<IpNet> {
+    (0..count).filter_map(|n| format!("172.{}.{}.0/24", 32 + n / 256, n % 256).parse().ok()).collect()
 }
 
 #[test]
@@ -36,24 +44,192 @@ fn both_sessions_come_up_exchange_routes_and_end_with_cease() -> Result<()> {
             })
             .with_context(|| bgp.picture(side))?;
         }
-        let routes = bgp.gateway().owned_routes()?;
-        ensure!(routes.contains(VPC), "{routes}");
+        ensure!(bgp.gateway().owned_routes()?.contains(VPC));
         let echo = traffic::wait_for_echo(&rig.topology.lan, VPC_HOST, SOON);
         echo.with_context(|| bgp.picture(Side::One))?;
         // A new prefix, and one that goes.
         bgp.routers[0].announce(vec![VPC.parse()?, "172.31.64.0/18".parse()?])?;
-        wait::until(SOON, "the new prefix in the kernel", || {
-            bgp.gateway().owned_routes().is_ok_and(|routes| routes.contains("172.31.64.0/18"))
-        })?;
+        bgp.wait_route("172.31.64.0/18", true)?;
         bgp.routers[0].announce(vec![VPC.parse()?])?;
-        wait::until(SOON, "the prefix to go", || {
-            bgp.gateway().owned_routes().is_ok_and(|routes| !routes.contains("172.31.64.0/18"))
-        })?;
-        ensure!(bgp.world.gateway.stop(), "the daemon ends on SIGTERM");
-        let said = bgp.router(Side::One).log();
-        ensure!(bgp.gateway().owned_routes()?.trim().is_empty(), "no route is left");
+        bgp.wait_route("172.31.64.0/18", false)?;
+        // Route refresh, both ways.
+        bgp.router(Side::One).refresh()?;
+        wait::until(SOON, "the neighbour's ROUTE-REFRESH", || {
+            bgp.full(Side::One).is_ok_and(|it| it["counters"]["refreshes_in"] == 1)
+        })
+        .with_context(|| bgp.picture(Side::One))?;
+        ensure!(bgp.router(Side::One).learned() == [LAN.parse::<IpNet>()?]);
+        bgp.stop()?;
+        ensure!(bgp.router(Side::One).was_told_goodbye(), "Cease arrives: {}", bgp.picture(Side::One));
         println!("{program:?}: both tunnels and sessions up {:.2} s after the start", took.as_secs_f64());
-        let _ = (said, LAN, BGP_UP);
         Ok(())
+    })
+}
+
+#[test]
+fn four_octet_as_numbers_are_carried_both_ways() -> Result<()> {
+    for_each_program(|rig, program| {
+        let big = |_, settings| Settings { local_as: 4_200_000_000, peer_as: 4_199_999_999, ..settings };
+        let mut bgp = BgpWorld::prepare(&rig.topology, program, big)?;
+        bgp.start()?;
+        bgp.wait_route(VPC, true)?;
+        let received = bgp.full(Side::One)?["received"].clone();
+        let path = |route: &serde_json::Value| route["prefix"] == VPC && route["as_path"] == "4200000000";
+        ensure!(received.as_array().is_some_and(|all| all.iter().any(path)), "{received}");
+        ensure!(bgp.router(Side::One).table().contains("4199999999"), "{}", bgp.picture(Side::One));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_lower_med_moves_the_egress_and_loses_nothing() -> Result<()> {
+    for_each_program(|rig, program| {
+        let mut bgp = BgpWorld::prepare(&rig.topology, program, |side, settings| Settings {
+            med: Some(if side == Side::One { 100 } else { 200 }),
+            ..settings
+        })?;
+        bgp.start()?;
+        wait::until(SOON, "tunnel1 to carry the traffic", || bgp.gateway().is_egress(Side::One))?;
+        let routes = String::from_utf8(bgp.gateway().cli(&["routes"])?.stdout)?;
+        ensure!(routes.contains("MED 100 beats 200 of tunnel2 (rule 9)"), "{routes}");
+        traffic::wait_for_echo(&rig.topology.lan, VPC_HOST, SOON)?;
+        let pinger = Pinger::start(&rig.topology, &rig.topology.lan, VPC_HOST, Duration::from_millis(5))?;
+        std::thread::sleep(Duration::from_millis(300));
+        let began = Instant::now();
+        bgp.routers[1].med(50)?;
+        wait::until(SOON, "tunnel2 to carry the traffic", || bgp.gateway().is_egress(Side::Two))?;
+        let took = began.elapsed();
+        std::thread::sleep(Duration::from_millis(300));
+        let report = pinger.stop()?;
+        ensure!(report.lost() == 0, "{:?}", report.outages);
+        println!(
+            "{program:?}: MED lowered, egress moved after {} ms, 0 of {} lost",
+            took.as_millis(),
+            report.sent
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_hundredth_prefix_is_taken_and_the_next_ends_the_session_with_6_1() -> Result<()> {
+    for_each_program(|rig, program| {
+        let mut bgp = BgpWorld::prepare(&rig.topology, program, |_, settings| settings)?;
+        bgp.advertise(&prefixes(100))?;
+        bgp.world.gateway.start()?;
+        bgp.gateway().wait_all_up(BGP_UP)?;
+        let all = || bgp.router(Side::One).learned().len() == 100;
+        wait::until(SOON, "100 prefixes at AWS", all).with_context(|| bgp.picture(Side::One))?;
+        // By default the file is refused before AWS would refuse the session.
+        bgp.advertise(&prefixes(101))?;
+        let check =
+            bgp.gateway().cli(&["check", "--config", &bgp.gateway().config().display().to_string()])?;
+        ensure!(check.status.code() == Some(2), "101 prefixes are an error without a higher max_advertised");
+        bgp.gateway().edit("[connection.bgp]", "[connection.bgp]\nmax_advertised = 1000")?;
+        let reload = bgp.gateway().cli(&["reload"])?;
+        ensure!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+        let text = bgp.wait_event("BGP-NOTIFICATION", "6/1", SOON)?;
+        ensure!(text.contains("100 on a virtual private gateway"), "{text}");
+        ensure!(bgp.session(Side::One)?["state"] != "Established");
+        println!("{program:?}: {text}");
+        Ok(())
+    })
+}
+
+#[test]
+fn more_prefixes_than_we_take_end_the_session_with_6_1() -> Result<()> {
+    for_each_program(|rig, program| {
+        let mut bgp = BgpWorld::prepare(&rig.topology, program, |_, settings| settings)?;
+        bgp.accept_any()?;
+        bgp.gateway().edit("[connection.bgp]", "[connection.bgp]\nmax_accepted = 20")?;
+        bgp.start()?;
+        bgp.routers[0].announce(prefixes(30))?;
+        let text = bgp.wait_event("BGP-NOTIFICATION", "we sent NOTIFICATION 6/1", SOON)?;
+        ensure!(text.contains("max"), "{text}");
+        ensure!(bgp.gateway().stage(Side::Two) == "up", "the other tunnel is none the worse");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_silent_neighbour_is_noticed_when_the_hold_time_is_over() -> Result<()> {
+    for_each_program(|rig, program| {
+        let mut bgp =
+            BgpWorld::prepare(&rig.topology, program, |_, settings| Settings { hold: 3, ..settings })?;
+        bgp.start()?;
+        bgp.wait_route(VPC, true)?;
+        bgp.router(Side::One).freeze(true);
+        let text = bgp.wait_event("BGP-NOTIFICATION", "4/0", SOON * 2)?;
+        bgp.gateway().wait_stage(Side::One, "bgp", SOON)?;
+        ensure!(bgp.gateway().is_egress(Side::Two), "traffic has moved");
+        bgp.router(Side::One).freeze(false);
+        let back = bgp.gateway().wait_stage(Side::One, "up", BGP_UP * 3)?;
+        println!("{program:?}: {text}; up again {:.1} s after it spoke again", back.as_secs_f64());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_wrong_as_number_is_named_with_both_sides_to_compare() -> Result<()> {
+    for_each_program(|rig, program| {
+        let bgp = BgpWorld::prepare(&rig.topology, program, |_, settings| settings)?;
+        bgp.gateway().edit("local_asn = 65000", "local_asn = 65001")?;
+        let mut bgp = bgp;
+        bgp.world.gateway.start()?;
+        let text = bgp.wait_event("BGP-NOTIFICATION", "2/2", BGP_UP)?;
+        ensure!(text.contains("customer gateway's BGP ASN"), "{text}");
+        ensure!(bgp.gateway().stage(Side::One) == "bgp", "the tunnel itself is up");
+        println!("{program:?}: {text}");
+        Ok(())
+    })
+}
+
+#[test]
+fn ipv6_routes_go_over_a_session_on_the_126() -> Result<()> {
+    for program in [Program::Bird, Program::Frr, Program::GoBgp] {
+        let Some(rig) = Rig::new() else { return Ok(()) };
+        let families = Families { outside_ipv6: false, inside_ipv6: true };
+        let mut bgp = BgpWorld::prepare_in(&rig.topology, program, families, |_, settings| settings)?;
+        bgp.world.gateway.start()?;
+        bgp.gateway().wait_all_up(BGP_UP).with_context(|| bgp.picture(Side::One))?;
+        bgp.wait_route(VPC6, true)?;
+        let lan: IpNet = LAN6.parse()?;
+        wait::until(SOON, "our prefix at AWS", || bgp.router(Side::One).learned() == [lan])
+            .with_context(|| bgp.picture(Side::One))?;
+        if program.fills_kernel() {
+            traffic::wait_for_echo(&rig.topology.lan, VPC_HOST6, SOON)
+                .with_context(|| bgp.picture(Side::One))?;
+        }
+        bgp.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn five_thousand_prefixes_are_in_the_kernel_within_a_second_of_end_of_rib() -> Result<()> {
+    for_each_program(|rig, program| {
+        let count = 5_000;
+        let mut bgp = BgpWorld::prepare(&rig.topology, program, |_, settings| settings)?;
+        bgp.accept_any()?;
+        for router in &mut bgp.routers {
+            router.announce(prefixes(count))?;
+        }
+        let (took, after) = bgp.fill(count as usize)?;
+        println!(
+            "{program:?}: 5,000 prefixes in the kernel {} ms after End-of-RIB, {:.2} s after the daemon's start",
+            after.as_millis(),
+            took.as_secs_f64()
+        );
+        ensure!(after <= FILLED, "{after:?}");
+        // The other tunnel takes them all over when this one ends.
+        let side = bgp.world.egress()?;
+        let began = Instant::now();
+        bgp.router(side).cease()?;
+        wait::until(SOON, "all routes on the other tunnel", || {
+            let interface = if side == Side::One { "cgw1" } else { "cgw0" };
+            bgp.gateway().owned_routes().is_ok_and(|all| all.matches(interface).count() == count as usize)
+        })?;
+        println!("{program:?}: moved to the other tunnel within {} ms of Cease", began.elapsed().as_millis());
+        bgp.stop()
     })
 }

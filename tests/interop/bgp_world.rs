@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use ipnet::IpNet;
 use lab::aws_file::Connection;
 use lab::gateway::Gateway;
 use lab::router::{Program, Router, Settings};
@@ -111,6 +112,57 @@ impl<'t> BgpWorld<'t> {
         )
     }
 
+    /// One tunnel's session as `cgwd bgp --json` has it.
+    pub fn full(&self, side: Side) -> Result<serde_json::Value> {
+        let output = self.gateway().cli(&["bgp", "--json"])?;
+        let all: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let sessions = all["sessions"].as_array().cloned().unwrap_or_default();
+        sessions.into_iter().find(|it| it["tunnel"] == side.tunnel()).context("no such session")
+    }
+
+    /// Announces other prefixes than `lan`, by the file.
+    pub fn advertise(&self, prefixes: &[IpNet]) -> Result<()> {
+        let path = self.gateway().config();
+        let text = std::fs::read_to_string(&path)?;
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("advertise")).collect();
+        let list: Vec<String> = prefixes.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+        let line = format!("[connection.bgp]\nadvertise = [{}]", list.join(", "));
+        Ok(std::fs::write(path, kept.join("\n").replace("[connection.bgp]", &line) + "\n")?)
+    }
+
+    /// Takes every prefix but the default route, by the file.
+    pub fn accept_any(&self) -> Result<()> {
+        let path = self.gateway().config();
+        let text = std::fs::read_to_string(&path)?;
+        let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("vpc = ")).collect();
+        Ok(std::fs::write(path, kept.join("\n") + "\n")?)
+    }
+
+    /// Waits until one of our routes leads to `prefix`, or none does.
+    pub fn wait_route(&self, prefix: &str, there: bool) -> Result<()> {
+        let line = format!("{prefix} ");
+        let seen = || self.gateway().owned_routes().is_ok_and(|all| all.contains(&line) == there);
+        wait::until(BGP_UP, &format!("the route to {prefix} to {}", if there { "come" } else { "go" }), seen)
+            .with_context(|| self.picture(Side::One))?;
+        Ok(())
+    }
+
+    /// Starts the daemon and waits until `count` of its routes stand in the kernel: how long that took since the
+    /// start, and since the first End-of-RIB.
+    pub fn fill(&mut self, count: usize) -> Result<(Duration, Duration)> {
+        let began = Instant::now();
+        self.world.gateway.start()?;
+        let full = || self.kernel_routes().is_ok_and(|routes| routes == count);
+        wait::until(BGP_UP * 3, "the kernel's table to be full", full)
+            .with_context(|| format!("{:?}\n{:?}", self.kernel_routes(), self.session(Side::One)))?;
+        let took = began.elapsed();
+        let filled = std::time::SystemTime::now();
+        let events = self.gateway().events()?;
+        let synchronised =
+            events.iter().find(|event| event["code"] == "BGP-SYNCHRONISED").context("no End-of-RIB")?;
+        Ok((took, since(synchronised["time"].as_str().unwrap_or_default(), filled)?))
+    }
+
     /// Waits for a session's state.
     pub fn wait_state(&self, side: Side, state: &str, timeout: Duration) -> Result<Duration> {
         wait::until(timeout, &format!("BGP of {} to be {state}", side.tunnel()), || {
@@ -146,4 +198,14 @@ impl<'t> BgpWorld<'t> {
         ensure!(self.kernel_routes()? == 0, "no route is left");
         Ok(())
     }
+}
+
+/// From an event's time of day (UTC) to `until`; both lie within one day.
+fn since(time: &str, until: std::time::SystemTime) -> Result<Duration> {
+    let clock = time.split_once('T').map(|(_, clock)| clock.trim_end_matches('Z')).context("no time")?;
+    let parts: Vec<f64> = clock.split(':').map(str::parse).collect::<Result<_, _>>()?;
+    let [hours, minutes, seconds] = parts[..] else { anyhow::bail!("no time of day: {time}") };
+    let then = hours * 3600.0 + minutes * 60.0 + seconds;
+    let day = until.duration_since(std::time::UNIX_EPOCH)?.as_secs_f64() % 86_400.0;
+    Ok(Duration::from_secs_f64((day - then).rem_euclid(86_400.0)))
 }

@@ -11,7 +11,8 @@ const SHOWN_MAX: usize = 40;
 /// One block for each session.
 pub(super) fn render(report: &BgpReport) -> String {
     if report.sessions.is_empty() {
-        return "no connection speaks BGP here (routing = \"static\", or bgp.mode = \"external\")\n".to_owned();
+        return "no connection speaks BGP here (routing = \"static\", or bgp.mode = \"external\")\n"
+            .to_owned();
     }
     let mut text = String::new();
     for session in &report.sessions {

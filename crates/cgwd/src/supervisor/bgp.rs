@@ -241,7 +241,7 @@ impl Session {
                 Output::Notice(notice) => {
                     self.remember(&notice);
                     findings.extend(words::finding(&notice));
-                },
+                }
             }
         }
         findings

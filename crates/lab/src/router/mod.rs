@@ -307,6 +307,19 @@ impl<'t> Router<'t> {
         .map(drop)
     }
 
+    /// Whether the gateway ended the last session by Cease, as the daemon saw it.
+    pub fn was_told_goodbye(&self) -> bool {
+        let seen = match self.program {
+            Program::Bird => self.log().contains("Received: Administrative shutdown"),
+            Program::Frr => self.table().contains("Cease/Administrative Shutdown"),
+            Program::GoBgp => self.log().contains("code 6(cease) subcode 2(administrative shutdown)"),
+        };
+        if !seen {
+            tracing::warn!(log = self.log(), "no Cease");
+        }
+        seen
+    }
+
     fn configure(&self, lines: &[String]) -> Result<String> {
         let router = format!("router bgp {}", self.settings.local_as);
         let all = ["configure terminal".to_owned(), router].into_iter().chain(lines.iter().cloned());

@@ -49,7 +49,8 @@ fn one(line: &Line, session: &Session, choices: &BTreeMap<IpNet, &Choice>, now: 
         }
     });
     let advertised = session.speaker.advertised();
-    let withheld = config.advertise.iter().filter(|it| session.established() && !advertised.contains(&it.trunc()));
+    let withheld =
+        config.advertise.iter().filter(|it| session.established() && !advertised.contains(&it.trunc()));
     let counters = status.counters;
     api::BgpSession {
         connection: line.connection.id.clone(),
