@@ -85,6 +85,9 @@ impl Endpoint {
             Sa::Authenticating(sa) => sa
                 .check(&self.ctx.config, from_peer, header, datagram)
                 .map(|answer| Incoming::Auth(ours, answer)),
+            // AUTH does not cover the outer addresses: without a NAT they are those of IKE_SA_INIT, and a copy
+            // that overtakes the original from elsewhere must not lead the tunnel there (RFC 7296 §2.23).
+            Sa::HalfOpen(sa) if !from_peer && !sa.agreed.path.nat_remote => Err(DropReason::UnknownPeer),
             Sa::HalfOpen(sa) => sa.check(header, datagram).map(|verified| Incoming::HalfOpen(ours, verified)),
             Sa::Established(sa) => match sa.check(header, datagram)? {
                 Checked::Repeat(response) => Ok(Incoming::Repeat(response)),

@@ -11,7 +11,7 @@ mod support;
 use std::net::SocketAddr;
 
 use ike::wire::{ExchangeType, Payload, PayloadType, parse, parse_header};
-use ike::{Command, Notice, Phase};
+use ike::{Command, Drops, Notice, Phase, Status};
 use model::IkeSpi;
 use script::Dice;
 use support::{Datagram, Pair, Side};
@@ -21,6 +21,12 @@ struct Fire<'a> {
     pair: &'a mut Pair,
     datagram: &'a Datagram,
     variations: &'a mut u64,
+}
+
+/// What an operator sees of a side, counters of drops left out.
+fn seen(pair: &mut Pair, side: Side) -> Status {
+    let status = pair.peer(side).endpoint.status();
+    Status { drops: Drops::default(), last_failure: None, ..status }
 }
 
 impl Fire<'_> {
@@ -36,10 +42,12 @@ impl Fire<'_> {
             .is_ok_and(|h| h.exchange == ExchangeType::IKE_SA_INIT && !h.flags.response());
         for from in [remote, wrong_port, stranger].into_iter().filter(|from| !opens || *from != wrong_port) {
             let (digest, children) = (self.pair.peer(side).digest(), self.pair.peer(side).children.len());
+            let seen = seen(self.pair, side);
             let (waiting, sent) = (self.pair.wire.len(), self.pair.history.len());
             self.pair.deliver_from(&altered, local, from);
             assert_eq!(self.pair.peer(side).digest(), digest, "{what} from {from} changed the state");
             assert_eq!(self.pair.peer(side).children.len(), children, "{what} from {from}");
+            assert!(self::seen(self.pair, side) == seen, "{what} from {from} shows in the status");
             let answers: Vec<_> = self.pair.wire.drain(waiting..).collect();
             for answer in answers {
                 // A refusal in the clear keeps nothing, and an answer is repeated octet by octet.

@@ -545,6 +545,31 @@ fn rfc7296_2_23_behind_a_nat_both_move_to_port_4500_with_the_marker_and_keep_it_
 }
 
 #[test]
+fn rfc7296_2_23_without_a_nat_ike_auth_from_another_address_is_not_taken() {
+    // Whoever copies IKE_AUTH and is faster could lead the tunnel to an address of his choice.
+    let elsewhere: SocketAddr = "203.0.113.9:500".parse().unwrap();
+    let (mut target, mut script) = half_open(28);
+    let payloads = script.auth_payloads();
+    let auth = script.ask(ExchangeType::IKE_AUTH, &payloads);
+    let before = target.digest();
+    assert!(target.hear_from(elsewhere, &auth).is_empty());
+    assert_eq!(target.digest(), before);
+    assert_eq!(target.hear(&auth).len(), 1, "the original still counts");
+    assert_eq!(target.endpoint.status().ike.unwrap().remote, address(Side::A));
+    // Behind a NAT ports move, and where it has several addresses those too.
+    let mut target = Target::new(Side::B, config(Side::B));
+    let mut script = Script::initiator(30);
+    let mut payloads = script.first_payloads();
+    payloads[3] = notify(NotifyType::NAT_DETECTION_SOURCE_IP, &[9; 20]);
+    let answer = target.hear(&script.first(&payloads)).remove(0);
+    script.hear_first(&answer);
+    let payloads = script.auth_payloads();
+    let auth = script.ask(ExchangeType::IKE_AUTH, &payloads);
+    assert_eq!(target.hear_from(elsewhere, &auth).len(), 1);
+    assert_eq!(target.holds(), (1, 1));
+}
+
+#[test]
 fn rfc7296_3_3_2_the_key_length_of_aes_is_mandatory_and_exact() {
     let odd: [fn() -> Transform; 6] = [
         || Transform::encryption(EncrId::AES_GCM_16, None),

@@ -75,6 +75,7 @@ impl Child {
         };
         out.extend([self.id.0, self.spi_in.get().into(), self.spi_out.get().into(), standing, at]);
         out.extend([self.rekey_at.as_nanos(), self.expires.as_nanos(), self.rekeys]);
+        out.push(u64::from(self.confirmed));
     }
 }
 

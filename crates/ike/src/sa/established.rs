@@ -419,7 +419,15 @@ impl Established {
         out.push(self.requests.due().map_or(0, Instant::as_nanos));
         let times = [self.rekey_at, self.expires, self.last_heard, self.last_sent, self.child_at];
         out.extend(times.iter().map(|at| at.as_nanos()));
-        out.extend([u64::from(self.close.is_some()), u64::from(self.path.remote.port())]);
+        out.extend([u64::from(self.close.is_some()), u64::from(self.child_wanted), self.hint_at.as_nanos()]);
+        out.extend([u64::from(self.child_failures), u64::from(self.requests.outstanding().is_some())]);
+        for address in [self.path.local, self.path.remote] {
+            let ip = match address.ip() {
+                std::net::IpAddr::V4(ip) => u128::from(ip.to_bits()),
+                std::net::IpAddr::V6(ip) => ip.to_bits(),
+            };
+            out.extend([(ip >> 64) as u64, ip as u64, u64::from(address.port())]);
+        }
         out.extend(self.orphans.iter().map(|spi| u64::from(spi.get())));
         for child in &self.children {
             child.digest(out);

@@ -423,6 +423,7 @@ pub(crate) const TRAPS: &[Row] = &[
         Tested(&[
             "rfc7296_2_23_nat_detection_hashes_cover_spis_address_and_port_and_one_of_several_may_match",
             "rfc7296_2_23_behind_a_nat_both_move_to_port_4500_with_the_marker_and_keep_it_open",
+            "rfc7296_2_23_without_a_nat_ike_auth_from_another_address_is_not_taken",
             "openiked_befeaef_baf0c8e_nothing_moves_before_the_icv_is_good",
         ]),
     ),
