@@ -61,6 +61,9 @@ pub struct Arguments {
     /// Short measurements, to see that everything works.
     #[arg(long)]
     quick: bool,
+    /// Measurements of half the length: an hour instead of two and a half.
+    #[arg(long, conflicts_with = "quick")]
+    brief: bool,
     /// Contenders, instead of all that are installed.
     #[arg(long, value_enum, value_delimiter = ',')]
     contenders: Vec<Kind>,
@@ -85,9 +88,9 @@ pub struct Arguments {
     /// Write the tables and pictures to docs/performance.md.
     #[arg(long)]
     publish: bool,
-    /// Do not measure: make the tables of a kept run.
+    /// Do not measure: make the tables of a kept run, or of several that measured different things.
     #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    report: Vec<PathBuf>,
     #[command(subcommand)]
     tool: Option<tool::Tool>,
 }
@@ -121,11 +124,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(tool) = &arguments.tool {
         return tool.run();
     }
-    let run = match &arguments.report {
-        Some(path) => {
-            let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            serde_json::from_slice(&text).with_context(|| format!("{} is no kept run", path.display()))?
+    let mut run: Option<Run> = None;
+    for path in &arguments.report {
+        let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let kept: Run =
+            serde_json::from_slice(&text).with_context(|| format!("{} is no kept run", path.display()))?;
+        match &mut run {
+            Some(run) => run.join(kept)?,
+            None => run = Some(kept),
         }
+    }
+    let run = match run {
+        Some(run) => run,
         None => measure_all(arguments)?,
     };
     println!("{}", report::markdown(&run));
@@ -158,7 +168,11 @@ fn measure_all(arguments: &Arguments) -> Result<Run> {
         .output
         .clone()
         .unwrap_or_else(|| Path::new(KEPT_IN).join(format!("{}.json", run.date.replace([' ', ':'], "-"))));
-    let mut effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
+    let mut effort = match (arguments.quick, arguments.brief) {
+        (true, _) => Effort::QUICK,
+        (false, true) => Effort::BRIEF,
+        (false, false) => Effort::FULL,
+    };
     effort.load_seconds = arguments.load_seconds.unwrap_or(effort.load_seconds);
     let programs = Programs {
         wireguard_go: arguments.wireguard_go.clone(),

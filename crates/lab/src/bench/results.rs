@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::contender::Kind;
@@ -107,6 +108,26 @@ impl Run {
             samples: Vec::new(),
             failures: Vec::new(),
         }
+    }
+
+    /// Adds a run of the same commit that measured something else.
+    ///
+    /// # Errors
+    /// When it is of another commit, or a quick one, or measured the same again.
+    pub(super) fn join(&mut self, other: Self) -> Result<()> {
+        if (&self.commit, self.quick) != (&other.commit, other.quick) {
+            bail!("runs of different commits or lengths do not belong into one table");
+        }
+        let same = |a: &Sample, b: &Sample| (a.mode, a.kind, &a.test) == (b.mode, b.kind, &b.test);
+        if let Some(twice) = other.samples.iter().find(|b| self.samples.iter().any(|a| same(a, b))) {
+            bail!("both runs measured {} of {}", twice.test, twice.kind.name());
+        }
+        self.modified |= other.modified;
+        self.offloads.extend(other.offloads);
+        self.versions.extend(other.versions);
+        self.samples.extend(other.samples);
+        self.failures.extend(other.failures);
+        Ok(())
     }
 
     /// Median and extremes of one figure.

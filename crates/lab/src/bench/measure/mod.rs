@@ -36,6 +36,8 @@ pub(super) struct Effort {
 impl Effort {
     /// What results are published from.
     pub(super) const FULL: Self = Self { tcp_seconds: 8, pings: 1000, trial_millis: 1200, load_seconds: 6 };
+    /// Half of that.
+    pub(super) const BRIEF: Self = Self { tcp_seconds: 5, pings: 500, trial_millis: 600, load_seconds: 4 };
     /// Enough to see that everything works.
     pub(super) const QUICK: Self = Self { tcp_seconds: 3, pings: 200, trial_millis: 400, load_seconds: 2 };
 }
