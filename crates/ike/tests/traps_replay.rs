@@ -1,0 +1,44 @@
+//! What the fuzzers have found worth keeping, played again: the seeds of `fuzz/seeds`, and random inputs.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/hostile_peer.rs"]
+mod hostile_peer;
+#[path = "support/scenario.rs"]
+mod scenario;
+#[path = "support/script.rs"]
+mod script;
+mod support;
+
+use std::path::Path;
+
+use script::Dice;
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
+    let mut paths: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// Random inputs; `IKE_HOSTILE_FACTOR` makes them more.
+fn random(seed: u64) -> impl Iterator<Item = Vec<u8>> {
+    let factor = std::env::var("IKE_HOSTILE_FACTOR").ok().and_then(|text| text.parse().ok());
+    let mut dice = Dice(seed);
+    (0..300 * factor.unwrap_or(1)).map(move |_| (0..dice.below(160)).map(|_| dice.octet()).collect())
+}
+
+#[test]
+fn scenarios_end_with_one_tunnel() {
+    for input in seeds("scenario").into_iter().chain(random(1)) {
+        scenario::run(&input);
+    }
+}
+
+#[test]
+fn hostile_peers_neither_crash_nor_grow_an_endpoint() {
+    for input in seeds("hostile_peer").into_iter().chain(random(2)) {
+        hostile_peer::run(&input);
+    }
+}
