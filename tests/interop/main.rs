@@ -20,6 +20,7 @@ mod failover;
 mod failures;
 mod families;
 mod matrix;
+mod mtu;
 mod rekey;
 mod rig;
 mod samples;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use lab::demo;
-use lab::endpoint::{self, Allowed, Encryption, Hash, Options};
+use lab::endpoint::{self, Allowed, BgpOptions, Encryption, Hash, Options};
 use lab::traffic::{Direction, pinger, serve, transfer};
 use model::Secret;
 use tracing_subscriber::EnvFilter;
@@ -133,6 +133,21 @@ struct EndpointArgs {
     /// Replay window in packets.
     #[arg(long, default_value_t = 1024)]
     replay_window: u32,
+    /// AWS's AS number: a dynamic connection, with BGP over the inside addresses.
+    #[arg(long, value_name = "ASN")]
+    bgp: Option<u32>,
+    /// A network of the VPC to announce.
+    #[arg(long, value_name = "CIDR", requires = "bgp")]
+    announce: Vec<IpNet>,
+    /// The customer gateway's AS number.
+    #[arg(long, value_name = "ASN", default_value_t = 65_000)]
+    customer_asn: u32,
+    /// Prefixes taken from the customer before the session ends with Cease 6/1.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_prefixes: u32,
+    /// MULTI_EXIT_DISC to announce; AWS prefers the tunnel with the lower one.
+    #[arg(long, value_name = "N")]
+    med: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -172,6 +187,13 @@ impl EndpointArgs {
             rekey_margin: Duration::from_secs(self.rekey_margin),
             rekey_fuzz: self.rekey_fuzz,
             replay_window: self.replay_window,
+            bgp: self.bgp.map(|asn| BgpOptions {
+                asn,
+                customer_asn: self.customer_asn,
+                announce: self.announce,
+                max_prefixes: self.max_prefixes,
+                med: self.med,
+            }),
         })
     }
 }

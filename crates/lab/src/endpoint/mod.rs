@@ -7,9 +7,12 @@
 //! interoperability suite does that, against strongSwan.
 
 mod algorithms;
+mod bgp;
+mod mailbox;
 mod run;
 
 pub use algorithms::{Allowed, Encryption, Hash};
+pub use bgp::BgpOptions;
 pub use run::run;
 
 use std::net::IpAddr;
@@ -49,6 +52,8 @@ pub struct Options {
     pub rekey_fuzz: u32,
     /// Replay window in packets.
     pub replay_window: u32,
+    /// The BGP session of a dynamic connection.
+    pub bgp: Option<BgpOptions>,
 }
 
 impl Options {
@@ -123,6 +128,7 @@ mod tests {
             rekey_margin: Duration::from_secs(270),
             rekey_fuzz: 100,
             replay_window: 1024,
+            bgp: None,
         }
     }
 

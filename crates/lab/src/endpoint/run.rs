@@ -1,10 +1,9 @@
 //! The endpoint's one loop: sockets, the data plane's events, timers and operator words in; effects out.
 
-use std::collections::VecDeque;
 use std::io::BufRead as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,11 +11,12 @@ use dataplane::{Event, OffloadSwitches, TunnelConfig};
 use ike::{Command, Endpoint, Input, Notice, Transmit};
 use model::{Encapsulation, Instant};
 use net::MonotonicClock;
-use net::poll::Waker;
 use net::udp::{UdpOptions, UdpSocket};
 use tunnel::{Effect, Tunnel};
 
 use super::Options;
+use super::bgp::Session;
+use super::mailbox::{Mailbox, Wish};
 use crate::netns;
 
 /// Largest IKE datagram.
@@ -25,42 +25,12 @@ const DATAGRAM: usize = 65_536;
 const IDLE: Duration = Duration::from_secs(3600);
 /// How long an orderly end may take.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Events that wait for the loop; beyond it the oldest IKE datagrams are as good as lost on the wire.
-const MAX_EVENTS: usize = 1024;
-
-/// What other threads want of the loop.
-enum Wish {
-    Plane(Event),
-    Command(Command),
-    Status,
-    Quit,
-}
-
-struct Mailbox {
-    wishes: Mutex<VecDeque<Wish>>,
-    waker: Waker,
-}
-
-impl Mailbox {
-    fn post(&self, wish: Wish) {
-        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-        if wishes.len() < MAX_EVENTS {
-            wishes.push_back(wish);
-        }
-        drop(wishes);
-        self.waker.wake();
-    }
-
-    fn take(&self) -> VecDeque<Wish> {
-        self.waker.clear();
-        std::mem::take(&mut *self.wishes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 struct Shell {
     tunnel: Tunnel<dataplane::Tunnel>,
     ike: UdpSocket,
     nat_t: UdpSocket,
+    bgp: Option<Session>,
     closing: Option<Instant>,
     closed: bool,
 }
@@ -70,7 +40,7 @@ struct Shell {
 /// # Errors
 /// When an address or a port is not to be had, or the TUN interface cannot be made.
 pub fn run(options: &Options) -> Result<()> {
-    let mailbox = Arc::new(Mailbox { wishes: Mutex::new(VecDeque::new()), waker: Waker::new()? });
+    let mailbox = Arc::new(Mailbox::new()?);
     // The wildcard sockets come first: the tunnel's own socket shares the port.
     let bind = |port| UdpSocket::bind(SocketAddr::new(options.local, port), &UdpOptions::default());
     let (ike, nat_t) = (bind(500)?, bind(4500)?);
@@ -85,10 +55,13 @@ pub fn run(options: &Options) -> Result<()> {
         netns::run(ip.args(["route", "replace", &route.to_string(), "dev", &options.interface]))?;
     }
     let endpoint = Endpoint::new(options.ike_config()?, Box::new(net::OsRng), MonotonicClock::now());
+    let session = |bgp| Session::start(options, bgp, Arc::clone(&mailbox));
+    let bgp = options.bgp.as_ref().map(session).transpose()?;
     watch_signals(Arc::clone(&mailbox))?;
     watch_operator(Arc::clone(&mailbox));
     tracing::info!(local = %options.local, peer = %options.peer, "endpoint ready");
-    let mut shell = Shell { tunnel: Tunnel::new(endpoint, plane), ike, nat_t, closing: None, closed: false };
+    let mut shell =
+        Shell { tunnel: Tunnel::new(endpoint, plane), ike, nat_t, bgp, closing: None, closed: false };
     shell.run(&mailbox)
 }
 
@@ -131,13 +104,18 @@ impl Shell {
         loop {
             self.tunnel.handle_timeout(MonotonicClock::now());
             self.drain();
+            if let Some(bgp) = &mut self.bgp {
+                bgp.handle_timeout();
+            }
             let now = MonotonicClock::now();
             if self.closed || self.closing.is_some_and(|since| now - since > GOODBYE) {
                 return Ok(());
             }
-            let due = self.tunnel.poll_timeout().map_or(IDLE, |(at, _)| at - now);
+            let timers =
+                [self.tunnel.poll_timeout().map(|(at, _)| at), self.bgp.as_ref().and_then(Session::timeout)];
+            let due = timers.into_iter().flatten().min().map_or(IDLE, |at| at - now);
             let due = if self.closing.is_some() { due.min(GOODBYE) } else { due };
-            let watched = [self.ike.as_fd(), self.nat_t.as_fd(), mailbox.waker.as_fd()];
+            let watched = [self.ike.as_fd(), self.nat_t.as_fd(), mailbox.as_fd()];
             let ready = net::poll::wait(&watched, Some(due))?;
             for index in 0..2 {
                 if ready.is(index) {
@@ -188,6 +166,16 @@ impl Shell {
             }
             Wish::Plane(Event::Failed { text }) => tracing::error!(text, "the data plane failed"),
             Wish::Plane(Event::ProbeReply { .. } | Event::PathMtu { .. }) => {}
+            Wish::Bgp(report) => {
+                if let Some(bgp) = &mut self.bgp {
+                    bgp.handle(report);
+                }
+            }
+            Wish::Med(med) => {
+                if let Some(bgp) = &mut self.bgp {
+                    bgp.command(bgp::Command::AdvertiseMed(med));
+                }
+            }
             Wish::Command(command) => self.feed(Input::Command(command)),
             Wish::Status => {
                 tracing::info!(status = ?self.tunnel.status(), stats = ?self.tunnel.plane().stats())
@@ -195,6 +183,9 @@ impl Shell {
             Wish::Quit if self.closing.is_some() => self.closed = true,
             Wish::Quit => {
                 self.closing = Some(MonotonicClock::now());
+                if let Some(bgp) = &mut self.bgp {
+                    bgp.command(bgp::Command::Shutdown("the endpoint ends".to_owned()));
+                }
                 self.feed(Input::Command(Command::Close));
             }
         }
@@ -206,8 +197,14 @@ impl Shell {
                 Effect::Send(transmit) => self.send(&transmit),
                 Effect::Notice(Notice::Closed) => self.closed |= self.closing.is_some(),
                 Effect::Notice(notice) => tracing::info!(?notice),
-                Effect::Carrying(child) => tracing::info!(?child, "traffic can pass"),
-                Effect::Idle => tracing::info!("no child is left"),
+                Effect::Carrying(child) => {
+                    tracing::info!(?child, "traffic can pass");
+                    self.bgp.iter_mut().for_each(|bgp| bgp.tunnel(true));
+                }
+                Effect::Idle => {
+                    tracing::info!("no child is left");
+                    self.bgp.iter_mut().for_each(|bgp| bgp.tunnel(false));
+                }
                 Effect::PlaneFailed { child, error } => tracing::error!(?child, %error, "not installed"),
             }
         }
@@ -247,19 +244,22 @@ fn watch_signals(mailbox: Arc<Mailbox>) -> Result<()> {
     Ok(())
 }
 
-/// Lines on standard input: `rekey ike`, `rekey child`, `delete`, `initiate`, `status`.
+/// Lines on standard input: `rekey ike`, `rekey child`, `delete`, `initiate`, `med N` (`med` alone: none),
+/// `status`.
 fn watch_operator(mailbox: Arc<Mailbox>) {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-            mailbox.post(match line.trim() {
-                "rekey ike" => Wish::Command(Command::RekeyIke),
-                "rekey child" => Wish::Command(Command::RekeyChild),
-                "delete" => Wish::Command(Command::Reset),
-                "initiate" => Wish::Command(Command::Initiate),
-                "status" => Wish::Status,
-                other => {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            mailbox.post(match words.as_slice() {
+                ["rekey", "ike"] => Wish::Command(Command::RekeyIke),
+                ["rekey", "child"] => Wish::Command(Command::RekeyChild),
+                ["delete"] => Wish::Command(Command::Reset),
+                ["initiate"] => Wish::Command(Command::Initiate),
+                ["med", number @ ..] => Wish::Med(number.first().and_then(|number| number.parse().ok())),
+                ["status"] => Wish::Status,
+                _ => {
                     tracing::warn!(
-                        "unknown word {other:?}: rekey ike, rekey child, delete, initiate, status"
+                        "unknown: {line:?}; known: rekey ike, rekey child, delete, initiate, med, status"
                     );
                     continue;
                 }
