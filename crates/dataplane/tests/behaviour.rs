@@ -146,6 +146,27 @@ fn a_smaller_path_is_noticed_told_and_obeyed() {
 }
 
 #[test]
+fn a_route_that_goes_and_comes_back_leaves_the_tunnel_as_it_was() {
+    if !support::can_run() {
+        return;
+    }
+    let rig = Rig::new();
+    let (mut a, _b) = rig.gateways(4, "encap=udp");
+    assert_eq!(rig.ping("lan", "10.20.0.2", 2, ""), 2);
+    // The kernel forgets the socket's route, and says 68 octets until something is sent along the new one. The
+    // worker looks once a second, here while nothing is sent.
+    for _ in 0..2 {
+        rig.ip("a", "address del 192.0.2.1/24 dev wan0");
+        std::thread::sleep(std::time::Duration::from_millis(1_300));
+        rig.ip("a", "address add 192.0.2.1/24 dev wan0");
+        std::thread::sleep(std::time::Duration::from_millis(1_300));
+        assert_eq!(rig.ping("lan", "10.20.0.2", 3, "-s 1400"), 3);
+    }
+    // Not one packet was found too large for the path.
+    assert_eq!(a.stat("mtu"), 0);
+}
+
+#[test]
 fn a_path_that_moved_is_followed() {
     if !support::can_run() {
         return;

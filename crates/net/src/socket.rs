@@ -85,12 +85,19 @@ pub(crate) fn local_address(fd: RawFd) -> io::Result<SocketAddr> {
     address.to_address().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// The kernel's path MTU of a connected socket.
+/// No path is narrower: Linux learns nothing below 552 for IPv4 (`net.ipv4.route.min_pmtu`), and IPv6 promises 1280
+/// (RFC 8200 §5).
+const PATH_MTU_MIN: [u16; 2] = [552, 1280];
+
+/// The kernel's path MTU of a connected socket; `None` while it has no route. From the time at which the route is
+/// lost until the next packet is sent the kernel says 68 (IPv4), which is no path's MTU: taken for one, nothing
+/// would fit any more, so nothing would be sent that corrects it.
 pub(crate) fn path_mtu(fd: RawFd, ipv4: bool) -> Option<u16> {
     let (level, name) =
         if ipv4 { (libc::IPPROTO_IP, libc::IP_MTU) } else { (libc::IPPROTO_IPV6, libc::IPV6_MTU) };
     let mtu = option(fd, level, name).ok()?;
-    Some(u16::try_from(mtu).unwrap_or(u16::MAX))
+    let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+    Some(mtu).filter(|mtu| *mtu >= PATH_MTU_MIN[usize::from(!ipv4)])
 }
 
 /// Packets that the kernel dropped because the socket's receive buffer was full (`SO_MEMINFO`).
