@@ -144,3 +144,26 @@ fn killing_the_daemon_and_starting_it_again_restores_both_tunnels() -> Result<()
     }
     Ok(())
 }
+
+#[test]
+fn an_inside_address_or_a_route_that_somebody_removes_is_back_within_a_second() -> Result<()> {
+    let Some(rig) = Rig::new() else { return Ok(()) };
+    let world = World::up(&rig.topology)?;
+    let gw = &world.lab.gw;
+    let there = |what: &[&str], text: &str| gw.run(what).is_ok_and(|printed| printed.contains(text));
+    gw.run(&["ip", "address", "del", "169.254.10.2/30", "dev", "cgw0"])?;
+    let address = ["ip", "-o", "address", "show", "dev", "cgw0"];
+    lab::wait::until(Duration::from_secs(1), "the inside address", || there(&address, "169.254.10.2/30"))?;
+    gw.run(&["ip", "route", "flush", "proto", "173"])?;
+    let routes = ["ip", "route", "show", "proto", "173"];
+    lab::wait::until(Duration::from_secs(1), "the route", || there(&routes, "172.31.0.0/16"))?;
+    let events = world.gateway.cli(&["events"])?;
+    let events = String::from_utf8_lossy(&events.stdout).into_owned();
+    for code in ["HOST-INSIDE-ADDRESS", "ROUTE-REPAIRED"] {
+        ensure!(events.contains(code), "{code} in {events}");
+    }
+    for side in Side::BOTH {
+        ensure!(world.gateway.stage(side) == "up", "{} is up", side.tunnel());
+    }
+    Ok(())
+}

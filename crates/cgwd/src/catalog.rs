@@ -167,6 +167,10 @@ codes! {
         "The local address of a tunnel changed",
         "The address that packets to AWS leave from is another one: DHCP gave a new one, or the route changed.",
         "Nothing, when this host is behind a NAT whose public address is AWS's customer gateway address. Otherwise AWS knows another address: make a new customer gateway there, or see that this host keeps its address.";
+    AddressRepaired = "HOST-INSIDE-ADDRESS", Warning,
+        "An inside address was gone and was set again",
+        "Somebody removed it from our interface; systemd-networkd does so when a .network file with a wide match claims the interface.",
+        "Install the .network file that comes with the package and restart systemd-networkd, or find out who removes addresses.";
     RouteFailed = "ROUTE-FAILED", Error,
         "A route could not be set",
         "The kernel refused to add or to remove a route.",

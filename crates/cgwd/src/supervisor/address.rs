@@ -53,6 +53,24 @@ pub(super) fn lan_sources(
     (v4, v6)
 }
 
+/// Puts back what somebody took from a tunnel's interface; says which of our `inside` addresses were missing.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn repair(
+    netlink: &mut Netlink,
+    interface: u32,
+    inside: &[IpNet],
+) -> Result<Vec<IpNet>, net::Error> {
+    let there = netlink.addresses(Some(interface))?;
+    let missing: Vec<IpNet> =
+        inside.iter().filter(|ours| there.iter().all(|known| known.address != **ours)).copied().collect();
+    for address in &missing {
+        netlink.add_address(interface, *address)?;
+    }
+    Ok(missing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -161,8 +161,30 @@ impl Supervisor {
         let news = self.routing.announced(now);
         if news.addresses {
             self.follow_addresses(|_| true, now);
+            self.repair_addresses(now);
         }
         news.any
+    }
+
+    /// Inside addresses stay on their interfaces, whoever removes them.
+    fn repair_addresses(&mut self, now: Instant) {
+        let mut said = Vec::new();
+        for line in &self.lines {
+            let Some(running) = line.running() else { continue };
+            let inside: Vec<_> = line.config.inside.iter().map(|inside| inside.ours).collect();
+            let interface = running.glue.plane().interface_index();
+            match address::repair(&mut self.routing.netlink, interface, &inside) {
+                Ok(missing) => said.extend(missing.into_iter().map(|address| {
+                    let text = format!("{address} was gone from {} and was set again", line.config.interface);
+                    (line.id, Finding { code: Code::AddressRepaired, text })
+                })),
+                // The interface itself is gone: the data plane says so.
+                Err(error) => tracing::debug!(tunnel = %line.config.name, "inside addresses: {error}"),
+            }
+        }
+        for (id, finding) in said {
+            self.take(id, vec![Reaction::Event(finding, None)], now);
+        }
     }
 
     /// A tunnel whose local address is another one now starts anew from there. While there is none at all, it
