@@ -26,13 +26,16 @@ pub(super) fn import(import: &Import) -> Result<u8, Failure> {
     match &import.output {
         None => say(&imported.toml),
         Some(path) => {
-            write_private(path, &imported.toml).map_err(|error| {
+            let kept = write_private(path, &imported.toml).map_err(|error| {
                 let path = path.display();
                 Failure::new(
                     EXIT_FAILED,
                     format!("cgwd: cannot write {path}: {error}; does the directory exist?"),
                 )
             })?;
+            if let Some(kept) = kept {
+                complain(&format!("note: what was there before is kept as {}", kept.display()));
+            }
             complain(&format!("written to {} (mode 0600); next: cgwd check --config {0}", path.display()));
         }
     }

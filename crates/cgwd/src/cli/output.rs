@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Writes to standard output. A reader that went away (`| head`) ends the program quietly.
@@ -29,13 +29,15 @@ pub(super) fn colour_out() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// Writes a file that holds keys: mode 0600 from its first octet on, and there at once or not at all.
+/// Writes a file that holds keys: mode 0600 from its first octet on, and there at once or not at all. Says under
+/// which name the file is kept that was there before, when it had other content.
 ///
 /// # Errors
 /// The kernel's; nothing is left then.
-pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_private(path: &Path, text: &str) -> io::Result<Option<PathBuf>> {
     // A symbolic link stays one; what it points to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let kept = keep(&target, text)?;
     let fresh = beside(&target);
     let written = OpenOptions::new()
         .write(true)
@@ -47,7 +49,29 @@ pub(super) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     if written.is_err() {
         let _ = fs::remove_file(&fresh);
     }
-    written
+    written.map(|()| kept)
+}
+
+/// Keeps a file that is about to be replaced by another `text` as `NAME.old`, as private as the new one: what
+/// somebody wrote into it by hand is nowhere else.
+fn keep(target: &Path, text: &str) -> io::Result<Option<PathBuf>> {
+    match fs::read(target) {
+        Ok(before) if before == text.as_bytes() => return Ok(None),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut old = target.as_os_str().to_owned();
+    old.push(".old");
+    let old = PathBuf::from(old);
+    match fs::remove_file(&old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // A second name, so that the first one is never without a file.
+    fs::hard_link(target, &old)?;
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o600))?;
+    Ok(Some(old))
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -59,8 +83,6 @@ fn beside(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -72,7 +94,14 @@ mod tests {
         write_private(&path, "new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        // What was there is kept, as private as the new one.
+        let old = directory.path().join("cgwd.toml.old");
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
+        assert_eq!(fs::metadata(&old).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        // The same once more changes nothing, least of all the kept file.
+        assert_eq!(write_private(&path, "new").unwrap(), None);
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
     }
 
     #[test]
