@@ -445,7 +445,7 @@ pub static METRICS: Table = Table {
 /// `[routes]`
 pub static ROUTES: Table = Table {
     header: "[routes]",
-    text: "Where routes into the tunnels go. They carry protocol number 186, and no other route is ever touched.",
+    text: "Where routes into the tunnels go. They carry protocol number 173, and no other route is ever touched.",
     keys: &[
         key(
             "table",
