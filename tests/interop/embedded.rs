@@ -1,6 +1,6 @@
 //! The embedded stand-in for AWS, and what strongSwan cannot show: raw protocol 50, the lowest value chosen.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use lab::aws_file::Connection;
 use lab::embedded::Embedded;
 use lab::gateway::Gateway;
@@ -78,5 +78,39 @@ fn a_start_endpoint_begins_and_its_rekeys_lose_nothing() -> Result<()> {
     }
     let report = pinger.stop()?;
     ensure!(report.lost() == 0, "{:?}", report.outages);
+    Ok(())
+}
+
+#[test]
+fn the_embedded_endpoints_exchange_routes_by_bgp_and_refuse_too_many() -> Result<()> {
+    let Some(rig) = Rig::new() else { return Ok(()) };
+    let lab = &rig.topology;
+    let bgp = ["--bgp=64512", "--announce=172.31.0.0/16"];
+    let low = [&bgp[..], &["--max-prefixes=1"]].concat();
+    let mut aws = [Embedded::start(lab, Side::One, &bgp)?, Embedded::start(lab, Side::Two, &bgp)?];
+    let _server = Server::vpc(lab)?;
+    let gateway = gateway(lab, &Connection::lab_bgp(), &["--lan", "10.10.128.0/17"])?;
+    let took = gateway.wait_all_up(BACK)?;
+    traffic::wait_for_echo(&lab.lan, VPC_HOST, UP)?;
+    println!("embedded endpoints with BGP: both tunnels up after {:.2} s", took.as_secs_f64());
+    // AWS steers before maintenance: the tunnel with the lower MED is the one to use.
+    let idle = Side::BOTH.into_iter().find(|&side| !gateway.is_egress(side)).unwrap_or(Side::Two);
+    aws[idle.other().index()].say("med 200")?;
+    aws[idle.index()].say("med 50")?;
+    let seen = || {
+        String::from_utf8_lossy(&gateway.cli(&["routes"]).map(|o| o.stdout).unwrap_or_default()).into_owned()
+    };
+    // A tunnel must have been up for ten seconds to take over from one that works.
+    wait::until(BACK + UP, "the egress to follow AWS's MED", || gateway.is_egress(idle))
+        .with_context(seen)?;
+    // Two prefixes where one is allowed: Cease 6/1.
+    aws[0].kill();
+    aws[0] = Embedded::start(lab, Side::One, &low)?;
+    let told = || {
+        gateway
+            .cli(&["events"])
+            .is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains("NOTIFICATION 6/1"))
+    };
+    wait::until(BACK + BACK, "the Cease to be named", told)?;
     Ok(())
 }

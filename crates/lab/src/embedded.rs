@@ -65,11 +65,13 @@ impl<'t> Embedded<'t> {
             format!("--psk-file={}", key.display()),
             format!("--inside={}", families.inside(side)),
             "--interface=vti0".to_owned(),
-            format!("--route={}", families.lan()),
         ];
+        // With BGP the customer's announcements say what lies behind it.
+        let dynamic = self.arguments.iter().any(|word| word.starts_with("--bgp"));
+        let route = (!dynamic).then(|| format!("--route={}", families.lan()));
         let mut process = Process::spawn(&Spawn {
             namespace: self.topology.aws(side),
-            command: fixed.into_iter().chain(self.arguments.iter().cloned()).collect(),
+            command: fixed.into_iter().chain(route).chain(self.arguments.iter().cloned()).collect(),
             env: Vec::new(),
             log: self.log_file(),
             pipes: true,
@@ -94,7 +96,7 @@ impl<'t> Embedded<'t> {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// Says a word to it: `rekey ike`, `rekey child`, `delete`, `initiate`, `status`.
+    /// Says a word to it: `rekey ike`, `rekey child`, `delete`, `initiate`, `med N`, `status`.
     ///
     /// # Errors
     /// When it is not running.
