@@ -682,7 +682,10 @@ fn with_bird<'r>(
     channel: &str,
 ) -> Result<Option<(World<'r>, Vec<Process>)>> {
     if rig.topology.gw.run(&["bird", "--version"]).is_err() {
-        assert!(std::env::var_os("CGWD_REQUIRE_LAB").is_none(), "BIRD is not installed: apt-get install bird2");
+        assert!(
+            std::env::var_os("CGWD_REQUIRE_LAB").is_none(),
+            "BIRD is not installed: apt-get install bird2"
+        );
         println!("skipped: BIRD is not installed");
         return Ok(None);
     }
