@@ -148,7 +148,7 @@ impl<'t> BgpWorld<'t> {
     }
 
     /// Starts the daemon and waits until `count` of its routes stand in the kernel: how long that took since the
-    /// start, and since the first End-of-RIB.
+    /// start, and since the first End-of-RIB (where there is none, since Established).
     pub fn fill(&mut self, count: usize) -> Result<(Duration, Duration)> {
         let began = Instant::now();
         self.world.gateway.start()?;
@@ -158,9 +158,9 @@ impl<'t> BgpWorld<'t> {
         let took = began.elapsed();
         let filled = std::time::SystemTime::now();
         let events = self.gateway().events()?;
-        let synchronised =
-            events.iter().find(|event| event["code"] == "BGP-SYNCHRONISED").context("no End-of-RIB")?;
-        Ok((took, since(synchronised["time"].as_str().unwrap_or_default(), filled)?))
+        let named = |code: &str| events.iter().find(|event| event["code"] == code);
+        let event = named("BGP-SYNCHRONISED").or_else(|| named("BGP-UP")).context("no session")?;
+        Ok((took, since(event["time"].as_str().unwrap_or_default(), filled)?))
     }
 
     /// Waits for a session's state.

@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod embedded;
 mod failover;
+mod failover_trials;
 mod failures;
 mod families;
 mod matrix;

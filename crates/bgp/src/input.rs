@@ -58,6 +58,13 @@ pub enum Command {
     Prepend(u8),
     /// Announce exactly these prefixes from now on.
     Advertise(Vec<IpNet>),
+    /// Hold these limits from now on; announced routes beyond the new one are withdrawn.
+    Limits {
+        /// As [`crate::Config::max_prefix_in`], bounded by [`crate::config::RIB_PREFIXES_MAX`].
+        max_prefix_in: u32,
+        /// As [`crate::Config::max_prefix_out`], bounded likewise.
+        max_prefix_out: u32,
+    },
     /// Accept by this list from now on; received routes are judged again.
     Accept {
         /// As [`crate::Config::accept`].

@@ -199,6 +199,12 @@ impl Speaker {
                 self.config.prepend = times.min(crate::config::PREPEND_MAX);
                 self.announce_again();
             }
+            Command::Limits { max_prefix_in, max_prefix_out } => {
+                let bounded = |limit: u32| limit.clamp(1, crate::config::RIB_PREFIXES_MAX);
+                self.config.max_prefix_in = bounded(max_prefix_in);
+                self.config.max_prefix_out = bounded(max_prefix_out);
+                self.advertise(self.config.advertise.clone());
+            }
             Command::Advertise(prefixes) => self.advertise(prefixes),
             Command::Accept { accept, accept_default } => {
                 self.config.accept = accept;

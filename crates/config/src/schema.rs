@@ -152,9 +152,9 @@ pub static BGP: Table = Table {
         key(
             "max_accepted",
             "number",
-            "`5000`",
-            "5000",
-            "Prefixes we take at most. AWS sends up to 1,000 from a virtual private gateway and 5,000 from a transit gateway.",
+            "`10000`",
+            "10000",
+            "Prefixes we take at most, used or not. AWS sends up to 1,000 from a virtual private gateway and 5,000 from a transit gateway, and may echo our own.",
         ),
     ],
 };

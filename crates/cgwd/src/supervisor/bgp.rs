@@ -42,7 +42,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 const TOS: u8 = 0xc0;
 /// The error code of a session ended on purpose (RFC 4271 §6.7).
 const CEASE: u8 = 6;
-/// MED while drained: AWS compares it among equal paths and prefers the lower.
+/// Added to the MED while drained: AWS compares it among equal paths and prefers the lower.
 const MED_DRAINED: u32 = 1000;
 
 pub(super) use report::report;
@@ -78,6 +78,11 @@ pub(super) struct Session {
     learned: u64,
     /// AWS ended the last session on purpose.
     ceased: bool,
+    /// The MED to announce while the tunnel is in service.
+    med: Option<u32>,
+    drained: bool,
+    /// What happened outside of a turn.
+    untold: Vec<Finding>,
 }
 
 /// One connection's task.
@@ -101,6 +106,7 @@ impl Session {
     ) -> Result<Self, String> {
         let local = SocketAddr::new(config.local_addr, PORT);
         let peer = config.peer_addr;
+        let med = config.med_out;
         let speaker = Speaker::new(config, now).map_err(|error| error.to_string())?;
         let listener = listen(line, local, interface.to_owned(), peer, inbox.clone());
         Ok(Self {
@@ -116,6 +122,9 @@ impl Session {
             routes: BTreeMap::new(),
             learned: 0,
             ceased: false,
+            med,
+            drained: false,
+            untold: Vec::new(),
         })
     }
 
@@ -178,13 +187,67 @@ impl Session {
         if self.deadline().is_some_and(|at| at <= now) {
             self.speaker.handle_timeout(now);
         }
-        self.drain()
+        let mut findings = std::mem::take(&mut self.untold);
+        findings.extend(self.drain());
+        findings
     }
 
     /// The operator drains the tunnel, or puts it back: AWS is asked to prefer the other one, or not.
     pub(super) fn drain_tunnel(&mut self, drained: bool, now: Instant) {
-        let med = drained.then_some(MED_DRAINED);
-        self.speaker.handle_input(now, Input::Command(bgp::Command::AdvertiseMed(med)));
+        self.drained = drained;
+        self.command(bgp::Command::AdvertiseMed(self.med_now()), now);
+    }
+
+    fn med_now(&self) -> Option<u32> {
+        if self.drained { Some(self.med.unwrap_or(0).saturating_add(MED_DRAINED)) } else { self.med }
+    }
+
+    fn command(&mut self, command: bgp::Command, now: Instant) {
+        self.speaker.handle_input(now, Input::Command(command));
+        let findings = self.drain();
+        self.untold.extend(findings);
+    }
+
+    /// Takes over a changed configuration without ending the session, where that can be done: other prefixes,
+    /// limits, MED, prepending. False when it needs a new session; then nothing changed.
+    pub(super) fn adopt(&mut self, new: &bgp::Config, now: Instant) -> bool {
+        let old = self.speaker.config().clone();
+        let alike = bgp::Config {
+            advertise: new.advertise.clone(),
+            accept: new.accept.clone(),
+            accept_default: new.accept_default,
+            max_prefix_in: new.max_prefix_in,
+            max_prefix_out: new.max_prefix_out,
+            med_out: new.med_out,
+            prepend: new.prepend,
+            ..old.clone()
+        };
+        if alike != *new {
+            return false;
+        }
+        self.med = new.med_out;
+        let (max_prefix_in, max_prefix_out) = (new.max_prefix_in, new.max_prefix_out);
+        let (accept, accept_default) = (new.accept.clone(), new.accept_default);
+        let mut commands = Vec::new();
+        if (old.max_prefix_in, old.max_prefix_out) != (max_prefix_in, max_prefix_out) {
+            commands.push(bgp::Command::Limits { max_prefix_in, max_prefix_out });
+        }
+        if (&old.accept, old.accept_default) != (&accept, accept_default) {
+            commands.push(bgp::Command::Accept { accept, accept_default });
+        }
+        if old.advertise != new.advertise {
+            commands.push(bgp::Command::Advertise(new.advertise.clone()));
+        }
+        if old.med_out != self.med_now() {
+            commands.push(bgp::Command::AdvertiseMed(self.med_now()));
+        }
+        if old.prepend != new.prepend {
+            commands.push(bgp::Command::Prepend(new.prepend));
+        }
+        for command in commands {
+            self.command(command, now);
+        }
+        true
     }
 
     /// Says goodbye (Cease, RFC 9003) and stays down.
@@ -373,14 +436,12 @@ async fn converse(
     inbox: mpsc::Sender<Incoming>,
 ) {
     let mut buffer = vec![0; READ];
+    let mut broken = None;
     let why = loop {
         tokio::select! {
-            bytes = queue.recv() => match bytes {
-                Some(bytes) => {
-                    if let Err(error) = stream.write_all(&bytes).await {
-                        break error.to_string();
-                    }
-                }
+            bytes = queue.recv(), if broken.is_none() => match bytes {
+                // What the neighbour said before it closed is still to be read: its NOTIFICATION, mostly.
+                Some(bytes) => broken = stream.write_all(&bytes).await.err().map(|error| error.to_string()),
                 None => {
                     // Everything was written; the speaker expects no answer.
                     let _ = stream.shutdown().await;
@@ -388,7 +449,7 @@ async fn converse(
                 }
             },
             read = stream.read(&mut buffer) => match read {
-                Ok(0) => break String::new(),
+                Ok(0) => break broken.unwrap_or_default(),
                 Ok(len) => {
                     let bytes = buffer.get(..len).unwrap_or_default().to_vec();
                     let event = Event::Received(connection, bytes);

@@ -285,6 +285,11 @@ impl Line {
         if before == after {
             return Ok(());
         }
+        if let (Some(session), Some(after)) = (&mut running.bgp, &after)
+            && session.adopt(after, now)
+        {
+            return Ok(());
+        }
         if let Some(mut session) = running.bgp.take() {
             session.shut_down(now);
         }

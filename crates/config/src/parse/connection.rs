@@ -20,7 +20,8 @@ const MAX_HOLD: Duration = Duration::from_secs(65_535);
 /// Prefixes a virtual private gateway takes from us.
 const DEFAULT_MAX_ADVERTISED: u32 = 100;
 /// Prefixes a transit gateway sends at most.
-const DEFAULT_MAX_ACCEPTED: u32 = 5000;
+/// Above AWS's 5,000: a router may echo our own prefixes besides, which count until they are thrown away.
+const DEFAULT_MAX_ACCEPTED: u32 = 10_000;
 /// Longest connection identifier.
 const MAX_ID: usize = 64;
 

@@ -87,7 +87,7 @@ impl Settings {
     /// The same in other address families.
     pub fn aws_in(side: Side, families: Families) -> Self {
         let inside = families.inside(side);
-        let peer = inside.hosts().nth(1).unwrap_or(inside.addr());
+        let peer = inside.hosts().find(|host| *host > inside.addr()).unwrap_or(inside.addr());
         Self {
             local_as: 64_512,
             peer_as: 65_000,
@@ -257,7 +257,7 @@ impl<'t> Router<'t> {
     /// Its table and its view of the neighbour, for the message of a failure.
     pub fn table(&self) -> String {
         let questions = match self.program {
-            Program::Bird => ["show protocols all cgw", "show route"],
+            Program::Bird => ["show protocols all cgw", "show interfaces"],
             Program::Frr => ["show bgp neighbors", "show bgp ipv4 unicast"],
             Program::GoBgp => ["neighbor", "global rib"],
         };
