@@ -224,7 +224,8 @@ fn five_thousand_prefixes_are_in_the_kernel_within_a_second_of_end_of_rib() -> R
         }
         let (took, after) = bgp.fill(count as usize)?;
         // FRR sends no End-of-RIB without graceful restart: then it is counted from Established.
-        let (event, limit) = if program == Program::Frr { ("Established", SOON) } else { ("End-of-RIB", FILLED) };
+        let (event, limit) =
+            if program == Program::Frr { ("Established", SOON) } else { ("End-of-RIB", FILLED) };
         println!(
             "{program:?}: 5,000 prefixes in the kernel {} ms after {event}, {:.2} s after the daemon's start",
             after.as_millis(),
