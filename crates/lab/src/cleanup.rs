@@ -105,7 +105,8 @@ fn pids_in(name: &str) -> Vec<u32> {
 
 /// Sends a signal (`TERM`, `KILL`, `INT`, ...) to one process; a process that is gone is no error.
 pub fn send_signal(pid: u32, signal: &str) {
-    quiet(Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()));
+    // The shell's own: a minimal Debian has no kill program.
+    quiet(Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]));
 }
 
 fn quiet(command: &mut Command) {

@@ -95,10 +95,10 @@ impl<'t> Gateway<'t> {
         let mut process = Process::spawn(&Spawn {
             namespace: self.namespace,
             command: command.map(str::to_owned).to_vec(),
-            env: vec![(
-                "RUST_LOG".to_owned(),
-                std::env::var("CGWD_LAB_LOG").unwrap_or_else(|_| "info".into()),
-            )],
+            env: std::env::var("CGWD_LAB_LOG")
+                .map(|level| ("CGWD_LOG".to_owned(), level))
+                .into_iter()
+                .collect(),
             log: self.log_file(),
             pipes: false,
         })?;

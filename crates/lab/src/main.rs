@@ -136,8 +136,8 @@ struct EndpointArgs {
     /// AWS's AS number: a dynamic connection, with BGP over the inside addresses.
     #[arg(long, value_name = "ASN")]
     bgp: Option<u32>,
-    /// A network of the VPC to announce.
-    #[arg(long, value_name = "CIDR", requires = "bgp")]
+    /// Networks of the VPC to announce.
+    #[arg(long, value_name = "CIDR", num_args = 1.., requires = "bgp")]
     announce: Vec<IpNet>,
     /// The customer gateway's AS number.
     #[arg(long, value_name = "ASN", default_value_t = 65_000)]

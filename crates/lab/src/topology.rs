@@ -373,15 +373,6 @@ impl Topology {
     pub fn mend(&self) -> Result<()> {
         self.internet_drops(&[])
     }
-
-    /// Bytes that crossed towards an endpoint's VPC side so far: which endpoint carries the traffic.
-    ///
-    /// # Errors
-    /// When the counter cannot be read.
-    pub fn vpc_bytes_from(&self, side: Side) -> Result<u64> {
-        let path = format!("/sys/class/net/{}/statistics/rx_bytes", side.role());
-        Ok(self.vpc.run(&["cat", &path])?.trim().parse()?)
-    }
 }
 
 fn both_ways(side: Side) -> Vec<String> {
