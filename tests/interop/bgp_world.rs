@@ -163,14 +163,6 @@ impl<'t> BgpWorld<'t> {
         Ok((took, since(event["time"].as_str().unwrap_or_default(), filled)?))
     }
 
-    /// Waits for a session's state.
-    pub fn wait_state(&self, side: Side, state: &str, timeout: Duration) -> Result<Duration> {
-        wait::until(timeout, &format!("BGP of {} to be {state}", side.tunnel()), || {
-            self.session(side).is_ok_and(|session| session["state"] == state)
-        })
-        .with_context(|| format!("{:?}\n{}", self.session(side), self.router(side).log()))
-    }
-
     /// Waits for an event whose text holds `words`.
     pub fn wait_event(&self, code: &str, words: &str, timeout: Duration) -> Result<String> {
         let find = || {
