@@ -143,6 +143,13 @@ pub static BGP: Table = Table {
             "What we announce, when it is not simply `lan`.",
         ),
         key(
+            "multipath",
+            "boolean",
+            "`false`",
+            "false",
+            "Share the traffic among equal tunnels (ECMP). Only for a transit gateway with VPN ECMP support on; anything else sends back on one tunnel.",
+        ),
+        key(
             "max_advertised",
             "number",
             "`100`",
@@ -255,6 +262,27 @@ pub static TUNNEL: Table = Table {
             "`\"udp\"`",
             "\"udp\"",
             "`\"udp\"` always carries ESP in UDP port 4500, which passes wherever IKE does. `\"auto\"` takes IP protocol 50 where no NAT is found; it must pass every firewall on the way.",
+        ),
+        key(
+            "local_preference",
+            "number",
+            "`100`",
+            "100",
+            "The tunnel with the higher one carries what we send (rule 6 of the egress). Unequal values defeat AWS's steering during maintenance.",
+        ),
+        key(
+            "bgp_med",
+            "number",
+            "none",
+            "100",
+            "MULTI_EXIT_DISC announced to AWS, which prefers the lower. Give both tunnels the same, or none.",
+        ),
+        key(
+            "bgp_prepend",
+            "number",
+            "`0`",
+            "0",
+            "How often our AS number is repeated in what we announce, at most 10. AWS advises against it.",
         ),
         key(
             "path_mtu",

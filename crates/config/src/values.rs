@@ -222,6 +222,9 @@ pub struct Bgp {
     pub accept: Accept,
     /// Prefixes we announce at most; AWS closes the session above 100 (virtual private gateway) or 1,000.
     pub max_advertised: u32,
+    /// Whether tunnels that the rules hold for equal share the traffic (ECMP; only transit gateways do it at the
+    /// other end). Off by default.
+    pub multipath: bool,
     /// Prefixes we take at most; AWS sends up to 1,000 (virtual private gateway) or 5,000.
     pub max_accepted: u32,
 }
@@ -242,6 +245,23 @@ pub enum Accept {
     Any,
     /// Those equal to, or inside, one of these; not empty.
     Within(Vec<IpNet>),
+}
+
+/// Unequal treatment of a connection's tunnels; it defeats AWS's steering, so all of it is off by default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Preference {
+    /// Rule 6 of the egress: the tunnel with the higher one carries what we send. 100 by default.
+    pub local: u32,
+    /// MULTI_EXIT_DISC announced to AWS; none by default. AWS prefers the lower.
+    pub med: Option<u32>,
+    /// How often our AS number is repeated in what we announce; 0 by default, at most 10.
+    pub prepend: u8,
+}
+
+impl Default for Preference {
+    fn default() -> Self {
+        Self { local: 100, med: None, prepend: 0 }
+    }
 }
 
 /// `[[connection.tunnel]]`: one tunnel to one AWS endpoint.
@@ -288,6 +308,8 @@ pub struct Tunnel {
     pub ts_local: Vec<TrafficSelector>,
     /// AWS's side of the traffic selectors; any of each inside family by default.
     pub ts_remote: Vec<TrafficSelector>,
+    /// How the tunnel is preferred to the others of its connection.
+    pub preference: Preference,
     /// Kernel offloads that may be used where they are found.
     pub offload: Offload,
     /// In-band probes of AWS's inside address.

@@ -128,7 +128,10 @@ impl Line {
 
     /// Whether `other` would run the same tunnel, so that this one may go on.
     pub(super) fn runs_like(&self, other: &Self) -> bool {
-        self.config == other.config && self.psk.expose() == other.psk.expose()
+        // What BGP and the egress make of it does not concern the tunnel itself.
+        let preference = other.config.preference;
+        let alike = config::Tunnel { preference, ..self.config.clone() };
+        alike == other.config && self.psk.expose() == other.psk.expose()
     }
 
     /// When [`Line::turn`] wants to be called next.
@@ -274,13 +277,14 @@ impl Line {
     /// Takes over what changed around an unchanged tunnel: its connection's settings, BGP among them.
     pub(super) fn follow(
         &mut self,
-        connection: Rc<config::Connection>,
+        fresh: &Self,
         inbox: &mpsc::Sender<Incoming>,
         now: Instant,
     ) -> Result<(), String> {
         let before = translate::bgp::config(&self.connection, &self.config);
-        let after = translate::bgp::config(&connection, &self.config);
-        self.connection = connection;
+        let after = translate::bgp::config(&fresh.connection, &fresh.config);
+        self.connection = Rc::clone(&fresh.connection);
+        self.config = fresh.config.clone();
         let State::Running(running) = &mut self.state else { return Ok(()) };
         if before == after {
             return Ok(());

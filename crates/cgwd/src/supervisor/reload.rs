@@ -1,7 +1,6 @@
 //! A changed configuration, applied by difference.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use ike::Command;
 use model::Instant;
@@ -53,7 +52,7 @@ impl Supervisor {
         for mut line in fresh {
             match old.remove(&name(&line)) {
                 Some(mut before) if before.runs_like(&line) => {
-                    if let Err(why) = before.follow(Rc::clone(&line.connection), &self.inbox, now) {
+                    if let Err(why) = before.follow(&line, &self.inbox, now) {
                         tracing::error!("BGP of {}: {why}", line.config.name);
                     }
                     kept += 1;

@@ -323,8 +323,11 @@ impl Routing {
             let policy = common.policy(connection, &config.routes);
             let outcome = routes::build(now, &tunnels, &policy, &decided.previous);
             decided.previous = outcome.previous();
-            let egress: BTreeSet<String> =
-                outcome.choices.iter().filter_map(|choice| choice.decision.tunnel.clone()).collect();
+            let carriers = |choice: &routes::desired::Choice| match policy.multipath {
+                true => choice.decision.equals.clone(),
+                false => choice.decision.tunnel.iter().cloned().collect(),
+            };
+            let egress: BTreeSet<String> = outcome.choices.iter().flat_map(carriers).collect();
             let reason = outcome.choices.first().map(|choice| choice.decision.reason.to_string());
             if egress != decided.egress {
                 said.push(moved(connection, &decided.egress, &egress, reason, lines, now));
@@ -457,7 +460,7 @@ impl Common {
             source_v4,
             source_v6,
             allow_default: connection.allow_default_route,
-            multipath: false,
+            multipath: matches!(&connection.routing, config::Routing::Bgp(bgp) if bgp.multipath),
             outside: self.outside.clone(),
             underlay: self.underlay.clone(),
             inside: self.inside.clone(),
@@ -484,6 +487,7 @@ fn offer(
             drained: line.drained,
             dampened_until: line.dampener.held_until(now),
             loss_permille: loss_permille(line),
+            local_preference: line.config.preference.local,
             arrival,
             ..Candidate::usable(name, since)
         }

@@ -37,6 +37,8 @@ pub fn config(connection: &config::Connection, tunnel: &config::Tunnel) -> Optio
         accept_default: connection.allow_default_route,
         max_prefix_in: session.max_accepted,
         max_prefix_out: session.max_advertised,
+        med_out: tunnel.preference.med,
+        prepend: tunnel.preference.prepend,
         families,
         next_hop_v4: v4,
         next_hop_v6: v6,

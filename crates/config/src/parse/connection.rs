@@ -150,6 +150,7 @@ fn bgp_table(reader: &mut Reader<'_, '_>, lan: &[At<IpNet>], vpc: Option<&[At<Ip
     };
     let max_advertised = count("max_advertised", DEFAULT_MAX_ADVERTISED);
     let max_accepted = count("max_accepted", DEFAULT_MAX_ACCEPTED);
+    let multipath = reader.boolean("multipath").unwrap_or(false);
     if advertise.len() > usize::try_from(max_advertised).unwrap_or(usize::MAX) {
         let what = format!("{} prefixes are to be announced, {max_advertised} are allowed", advertise.len());
         let finding =
@@ -176,6 +177,7 @@ fn bgp_table(reader: &mut Reader<'_, '_>, lan: &[At<IpNet>], vpc: Option<&[At<Ip
         accept,
         max_advertised,
         max_accepted,
+        multipath,
     })
 }
 

@@ -14,7 +14,7 @@ use super::{inside, scalar, section};
 use crate::schema;
 use crate::{
     DhGroup, Diagnostic, Encapsulation, EncryptionAlgorithm, Esn, Esp, Identity, Ike, Inside,
-    IntegrityAlgorithm, InvalidKey, KeySource, Offload, Peer, Probe, Startup, Tunnel, check_key,
+    IntegrityAlgorithm, InvalidKey, KeySource, Offload, Peer, Preference, Probe, Startup, Tunnel, check_key,
 };
 
 const DEFAULT_DPD: Duration = Duration::from_secs(40);
@@ -66,6 +66,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
     lifetimes_fit(reader, &ike, &esp);
     let timing = timing(reader, peer, esp.lifetime);
     let carrying = carrying(reader, peer);
+    let preference = preference(reader);
     let ts_local = reader.prefixes("local_cidr");
     let ts_remote = reader.prefixes("remote_cidr");
     let offload = section(reader, &schema::OFFLOAD, "offload", offload).unwrap_or(ALL_OFFLOADS);
@@ -97,6 +98,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
         clamp_mss: carrying.clamp_mss,
         ts_local: selectors(ts_local, &inside),
         ts_remote: selectors(ts_remote, &inside),
+        preference,
         offload,
         probe,
         inside,
@@ -140,6 +142,36 @@ fn carrying(reader: &mut Reader<'_, '_>, peer: Peer) -> Carrying {
         clear_df: reader.boolean("clear_df").unwrap_or(true),
         clamp_mss: reader.boolean("clamp_mss").unwrap_or(true),
     }
+}
+
+/// Longest useful prepending; the BGP speaker takes no more.
+const MAX_PREPEND: u64 = 10;
+
+fn preference(reader: &mut Reader<'_, '_>) -> Preference {
+    let small = |at: At<u64>| u32::try_from(at.value).ok();
+    let unset = Preference::default();
+    let given = Preference {
+        local: reader
+            .number("local_preference", 0..=u64::from(u32::MAX))
+            .and_then(small)
+            .unwrap_or(unset.local),
+        med: reader.number("bgp_med", 0..=u64::from(u32::MAX)).and_then(small),
+        prepend: reader
+            .number("bgp_prepend", 0..=MAX_PREPEND)
+            .and_then(|at| u8::try_from(at.value).ok())
+            .unwrap_or(0),
+    };
+    if given != unset {
+        let warning = Diagnostic::warning(
+            "CFG-STEERING",
+            "this tunnel is preferred to the other one, or less, by hand",
+            "leave `local_preference`, `bgp_med` and `bgp_prepend` out unless the network cannot take asymmetric traffic",
+        );
+        let cause = "AWS moves traffic before maintenance by the MED of the other tunnel; local preference and a \
+                     longer AS path count before it";
+        reader.push(warning.at(reader.span(), "").because(cause));
+    }
+    given
 }
 
 /// AWS's lower limit or the one for other peers, up to `max` seconds.
