@@ -9,7 +9,7 @@ use lab::topology::{Families, LAN, LAN6, Side, VPC, VPC_HOST, VPC_HOST6, VPC6};
 use lab::traffic::{self, Pinger};
 use lab::wait;
 
-use crate::bgp_world::{BGP_UP, BgpWorld};
+use crate::bgp_world::{BGP_UP, BgpWorld, prefixes};
 use crate::contract;
 use crate::rig::Rig;
 
@@ -26,11 +26,6 @@ fn for_each_program(test: impl Fn(&Rig, Program) -> Result<()>) -> Result<()> {
         test(&rig, program).with_context(|| format!("{program:?}"))?;
     }
     Ok(())
-}
-
-/// 10.x.y.0/24 by number.
-fn prefixes(count: u32) -> Vec<IpNet> {
-    (0..count).filter_map(|n| format!("172.{}.{}.0/24", 32 + n / 256, n % 256).parse().ok()).collect()
 }
 
 #[test]

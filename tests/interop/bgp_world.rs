@@ -201,3 +201,8 @@ fn since(time: &str, until: std::time::SystemTime) -> Result<Duration> {
     let day = until.duration_since(std::time::UNIX_EPOCH)?.as_secs_f64() % 86_400.0;
     Ok(Duration::from_secs_f64((day - then).rem_euclid(86_400.0)))
 }
+
+/// So many /24 prefixes beyond the lab's own.
+pub fn prefixes(count: u32) -> Vec<IpNet> {
+    (0..count).filter_map(|n| format!("172.{}.{}.0/24", 32 + n / 256, n % 256).parse().ok()).collect()
+}

@@ -24,6 +24,7 @@ mod matrix;
 mod mtu;
 mod rekey;
 mod rig;
+mod routes;
 mod samples;
 mod selftest;
 mod startup;

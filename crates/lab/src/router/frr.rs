@@ -51,6 +51,9 @@ fn configuration(settings: &Settings) -> String {
     for prefix in &settings.announce {
         let _ = writeln!(text, "  network {prefix}");
     }
+    for line in settings.extra.lines() {
+        let _ = writeln!(text, "  {line}");
+    }
     let _ = write!(text, " exit-address-family\nexit\nroute-map OUT permit 10\n{}", set_med(settings));
     text
 }

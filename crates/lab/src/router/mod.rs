@@ -76,6 +76,8 @@ pub struct Settings {
     pub max_prefix: u32,
     /// Waits to be connected to.
     pub passive: bool,
+    /// Further lines of FRR's address family.
+    pub extra: String,
 }
 
 impl Settings {
@@ -99,6 +101,7 @@ impl Settings {
             hold: 30,
             max_prefix: 100,
             passive: false,
+            extra: String::new(),
         }
     }
 
