@@ -123,8 +123,8 @@ fn cease(subcode: u8) -> Explanation {
             "Cease, Maximum Number of Prefixes Reached: more routes were announced than the sender of this takes \
              (AWS: 100 on a virtual private gateway, 1,000 on a transit gateway)",
             "Maximum Number of Prefixes Reached",
-            "If AWS sent it: announce fewer, wider prefixes, and set max_prefix_out to AWS's limit. If we sent it: \
-             raise max_prefix_in, or find out why so many routes come.",
+            "If AWS sent it: announce fewer, wider prefixes, and set max_advertised to AWS's limit. If we sent it: \
+             raise max_accepted, or find out why so many routes come.",
         ),
         2 => entry(
             "Cease, Administrative Shutdown: an operator stopped the session",
@@ -206,6 +206,6 @@ mod tests {
     fn the_two_mistakes_everybody_makes_name_the_remedy() {
         assert!(explain(2, 2).remedy.contains("customer gateway's BGP ASN"));
         assert!(explain(6, 1).text.contains("100 on a virtual private gateway"));
-        assert!(explain(6, 1).remedy.contains("max_prefix_out"));
+        assert!(explain(6, 1).remedy.contains("max_advertised"));
     }
 }

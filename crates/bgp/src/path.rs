@@ -113,7 +113,7 @@ impl fmt::Display for Rejection {
             Self::Loop => "our own AS is in its path",
             Self::FirstAs => "its path does not begin with the neighbour's AS",
             Self::NotAccepted => "not in the accept list",
-            Self::Default => "default route, and accept_default is off",
+            Self::Default => "default route, and allow_default_route is off",
             Self::Martian => "not a routable prefix",
             Self::NextHopIsUs => "its next hop is our own address",
             Self::Own => "we announce this prefix ourselves",

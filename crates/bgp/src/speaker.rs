@@ -373,7 +373,7 @@ impl Speaker {
             State::Idle => match &self.shutdown {
                 Some(text) if text.is_empty() => "shut down by the operator".to_owned(),
                 Some(text) => format!("shut down by the operator: {text}"),
-                None => "a pause, because more prefixes came than max_prefix_in allows".to_owned(),
+                None => "a pause, because more prefixes came than max_accepted allows".to_owned(),
             },
             State::Connect => format!("TCP connection to {peer} port 179"),
             State::Active if self.config.passive => format!("{peer} to connect to port 179 here"),

@@ -113,7 +113,7 @@ impl fmt::Display for Refusal {
         write!(f, "no route to {}: ", self.prefix)?;
         match self.reason {
             RefusalReason::Default => {
-                f.write_str("a default route is made only when routes.default = true asks for it")
+                f.write_str("a default route is made only when allow_default_route = true asks for it")
             }
             RefusalReason::Swallows(outside) => write!(
                 f,

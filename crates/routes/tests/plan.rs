@@ -235,7 +235,7 @@ fn dangerous_routes_are_refused_with_the_reason() {
     let text = Refusal { prefix: net("0.0.0.0/0"), reason: RefusalReason::Default }.to_string();
     assert_eq!(
         text,
-        "no route to 0.0.0.0/0: a default route is made only when routes.default = true asks for it"
+        "no route to 0.0.0.0/0: a default route is made only when allow_default_route = true asks for it"
     );
 }
 

@@ -245,7 +245,7 @@ fn too_many_received_prefixes_end_the_session_with_cease_6_1_and_a_pause() {
     assert_eq!(sim.notification(1), Some((true, 6, 1)));
     assert_eq!(sim.state(0), State::Idle);
     assert_eq!(sim.prefixes(0), [""; 0]);
-    assert!(sim.nodes[0].speaker.status().waiting_for.unwrap().contains("max_prefix_in"));
+    assert!(sim.nodes[0].speaker.status().waiting_for.unwrap().contains("max_accepted"));
     assert_eq!(sim.nodes[0].speaker.status().counters.established, 1);
     sim.run(secs(270));
     assert_eq!(sim.nodes[0].speaker.status().counters.established, 1, "no second try within five minutes");
