@@ -239,3 +239,59 @@ fn five_thousand_prefixes_are_in_the_kernel_within_a_second_of_end_of_rib() -> R
         bgp.stop()
     })
 }
+
+/// A speaker that no daemon would be: two good routes, then one of them again with an ORIGIN of two octets.
+const BAD_SPEAKER: &str = r#"
+import socket, struct, sys, time
+local = sys.argv[1]
+def message(kind, body): return b"\xff" * 16 + struct.pack(">HB", 19 + len(body), kind) + body
+def attribute(flags, kind, value): return bytes([flags, kind, len(value)]) + value
+def update(origin, prefixes):
+    path = b"\x02\x01" + struct.pack(">I", 64512)
+    attributes = attribute(0x40, 1, origin) + attribute(0x40, 2, path)
+    attributes += attribute(0x40, 3, socket.inet_aton(local))
+    return message(2, b"\0\0" + struct.pack(">H", len(attributes)) + attributes + prefixes)
+capabilities = b"\x01\x04\x00\x01\x00\x01\x41\x04" + struct.pack(">I", 64512)
+options = bytes([2, len(capabilities)]) + capabilities
+hello = struct.pack(">BHH4sB", 4, 64512, 30, socket.inet_aton("10.255.0.9"), len(options)) + options
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind((local, 179))
+listener.listen()
+stream, _ = listener.accept()
+stream.sendall(message(1, hello))
+stream.recv(4096)
+stream.sendall(message(4, b"") + update(b"\0", b"\x10\xac\x1f\x12\xac\x1f\x40"))
+time.sleep(2)
+stream.sendall(update(b"\0\0", b"\x12\xac\x1f\x40"))
+while True:
+    stream.sendall(message(4, b""))
+    time.sleep(5)
+"#;
+
+#[test]
+fn a_malformed_update_withdraws_its_prefixes_and_the_session_stays() -> Result<()> {
+    let Some(rig) = Rig::new() else { return Ok(()) };
+    let mut bgp = BgpWorld::prepare(&rig.topology, Program::Bird, |_, settings| settings)?;
+    bgp.routers[0].kill();
+    let mut speaker = rig.topology.aws(Side::One).command("python3");
+    let local = Side::One.inside().addr().to_string();
+    let mut speaker = speaker.args(["-c", BAD_SPEAKER, &local]).spawn()?;
+    let mut watched = || -> Result<()> {
+        bgp.world.gateway.start()?;
+        bgp.gateway().wait_all_up(BGP_UP)?;
+        bgp.wait_route("172.31.64.0/18", true)?;
+        bgp.wait_route("172.31.64.0/18", false)?;
+        let text = bgp.wait_event("BGP-MALFORMED", "RFC 7606", SOON)?;
+        let session = bgp.full(Side::One)?;
+        ensure!(session["session"]["state"] == "Established", "{session}");
+        ensure!(session["session"]["received"] == 1, "the other prefix is still there: {session}");
+        ensure!(session["counters"]["treated_as_withdraw"] == 1, "{session}");
+        println!("{text}");
+        Ok(())
+    };
+    let watched = watched();
+    speaker.kill()?;
+    speaker.wait()?;
+    watched
+}

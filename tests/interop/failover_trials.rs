@@ -247,3 +247,25 @@ fn maintenance_as_aws_does_it_loses_nothing() -> Result<()> {
     }
     table.judge(0.0)
 }
+
+/// `CGWD_DEAD_SECONDS=600` for the ten minutes of the document.
+#[test]
+fn both_tunnels_dead_for_long_come_back_by_themselves_with_one_pair_each() -> Result<()> {
+    let Some(rig) = Rig::new() else { return Ok(()) };
+    let seconds = std::env::var("CGWD_DEAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(45);
+    let bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
+    rig.topology.cut_both()?;
+    std::thread::sleep(Duration::from_secs(seconds));
+    for side in Side::BOTH {
+        ensure!(bgp.gateway().stage(side) != "up", "{} cannot be up", side.tunnel());
+    }
+    ensure!(bgp.kernel_routes()? == 0, "no route leads into dead tunnels");
+    rig.topology.mend()?;
+    let back = bgp.gateway().wait_all_up(BACK)?;
+    traffic::wait_for_echo(&rig.topology.lan, VPC_HOST, BACK)?;
+    println!("both tunnels dead for {seconds} s, up with BGP {:.1} s after mending", back.as_secs_f64());
+    for side in Side::BOTH {
+        bgp.world.wait_for_one_pair(side)?;
+    }
+    Ok(())
+}
