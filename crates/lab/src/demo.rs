@@ -32,13 +32,14 @@ pub struct Options {
 /// # Errors
 /// When a step does not work, with what the daemon logged.
 pub fn run(options: Options) -> Result<()> {
+    let before = links()?;
     let topology = Topology::new().context("cannot build the lab's network (are you root?)")?;
     let rig = topology.rig().to_owned();
     let told = tell(&topology, options);
     step("Cleaning up");
     drop(topology);
     told?;
-    nothing_left(&rig)?;
+    nothing_left(&rig, &before)?;
     say("No namespace, interface, route or process is left behind.");
     Ok(())
 }
@@ -134,11 +135,18 @@ fn hold(lab: &Topology, gateway: &Gateway<'_>) -> Result<()> {
     Ok(())
 }
 
-fn nothing_left(rig: &str) -> Result<()> {
+/// Names of the machine's own interfaces.
+fn links() -> Result<Vec<String>> {
+    let text = crate::netns::run(std::process::Command::new("ip").args(["-o", "link", "show"]))?;
+    Ok(text.lines().filter_map(|line| line.split(": ").nth(1)).map(str::to_owned).collect())
+}
+
+fn nothing_left(rig: &str, before: &[String]) -> Result<()> {
     let namespaces = crate::netns::run(std::process::Command::new("ip").args(["netns", "list"]))?;
-    let links = crate::netns::run(std::process::Command::new("ip").args(["-o", "link", "show"]))?;
-    if namespaces.contains(rig) || links.contains(": cgw") {
-        bail!("something is left behind:\n{namespaces}{links}");
+    let new: Vec<String> =
+        links()?.into_iter().filter(|link| link.starts_with("cgw") && !before.contains(link)).collect();
+    if namespaces.contains(rig) || !new.is_empty() {
+        bail!("something is left behind: interfaces {new:?}, namespaces:\n{namespaces}");
     }
     Ok(())
 }
