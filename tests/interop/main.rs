@@ -20,6 +20,7 @@ mod failover;
 mod failover_trials;
 mod failures;
 mod families;
+mod keepalived;
 mod matrix;
 mod mtu;
 mod rekey;
