@@ -17,6 +17,8 @@ use crate::rig::Rig;
 const SOON: Duration = Duration::from_secs(5);
 /// A tunnel has been up for long enough to displace another (rule 5).
 const SETTLED: Duration = Duration::from_secs(11);
+/// What a neighbour may take for its own part of a test.
+const SLOW: Duration = Duration::from_secs(30);
 /// After End-of-RIB the kernel must have everything this soon.
 const FILLED: Duration = Duration::from_secs(1);
 
@@ -200,7 +202,7 @@ fn ipv6_routes_go_over_a_session_on_the_126() -> Result<()> {
         wait::until(SOON, "our prefix at AWS", || bgp.router(Side::One).learned() == [lan])
             .with_context(|| bgp.picture(Side::One))?;
         if program.fills_kernel() {
-            traffic::wait_for_echo(&rig.topology.lan, VPC_HOST6, SOON)
+            traffic::wait_for_echo(&rig.topology.lan, VPC_HOST6, SLOW)
                 .with_context(|| bgp.picture(Side::One))?;
         }
         bgp.stop()?;
@@ -220,7 +222,7 @@ fn five_thousand_prefixes_are_in_the_kernel_within_a_second_of_end_of_rib() -> R
         let (took, after) = bgp.fill(count as usize)?;
         // FRR sends no End-of-RIB without graceful restart: then it is counted from Established.
         let (event, limit) =
-            if program == Program::Frr { ("Established", SOON) } else { ("End-of-RIB", FILLED) };
+            if program == Program::Frr { ("Established", SLOW) } else { ("End-of-RIB", FILLED) };
         println!(
             "{program:?}: 5,000 prefixes in the kernel {} ms after {event}, {:.2} s after the daemon's start",
             after.as_millis(),

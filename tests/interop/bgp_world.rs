@@ -192,14 +192,16 @@ impl<'t> BgpWorld<'t> {
     }
 }
 
-/// From an event's time of day (UTC) to `until`; both lie within one day.
+/// From an event's time of day (UTC) to `until`, both within one day of each other; zero when the event is the later
+/// one.
 fn since(time: &str, until: std::time::SystemTime) -> Result<Duration> {
     let clock = time.split_once('T').map(|(_, clock)| clock.trim_end_matches('Z')).context("no time")?;
     let parts: Vec<f64> = clock.split(':').map(str::parse).collect::<Result<_, _>>()?;
     let [hours, minutes, seconds] = parts[..] else { anyhow::bail!("no time of day: {time}") };
     let then = hours * 3600.0 + minutes * 60.0 + seconds;
     let day = until.duration_since(std::time::UNIX_EPOCH)?.as_secs_f64() % 86_400.0;
-    Ok(Duration::from_secs_f64((day - then).rem_euclid(86_400.0)))
+    let difference = (day - then).rem_euclid(86_400.0);
+    Ok(Duration::from_secs_f64(if difference > 43_200.0 { 0.0 } else { difference }))
 }
 
 /// So many /24 prefixes beyond the lab's own.

@@ -1,8 +1,7 @@
-//! The table of `docs/reliability.md`: LAN to VPC interrupted by every kind of failure, measured by a datagram
-//! every five milliseconds.
+//! LAN to VPC interrupted by every kind of failure, measured by a datagram every five milliseconds.
 //!
-//! Three trials of each in CI; `CGWD_TRIALS=50` for the figures in the document. A trial hits whichever tunnel
-//! carries the traffic, so both take their turns.
+//! Runs with `CGWD_SOAK=1` only: three trials of each, or `CGWD_TRIALS=50` for the figures of a document. A trial
+//! hits whichever tunnel carries the traffic, so both take their turns.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -123,7 +122,7 @@ fn black_hole(world: &World<'_>, table: &mut Table, esp_only: bool) -> Result<()
 
 #[test]
 fn a_silent_black_hole_costs_at_most_three_and_a_half_seconds() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let world = World::up(&rig.topology)?;
     let mut table = Table::new("silent black hole of one tunnel");
     for _ in 0..trials() {
@@ -134,7 +133,7 @@ fn a_silent_black_hole_costs_at_most_three_and_a_half_seconds() -> Result<()> {
 
 #[test]
 fn esp_lost_while_ike_answers_costs_at_most_three_and_a_half_seconds() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let world = World::up(&rig.topology)?;
     let mut table = Table::new("ESP black hole, IKE answers");
     for _ in 0..trials() {
@@ -145,7 +144,7 @@ fn esp_lost_while_ike_answers_costs_at_most_three_and_a_half_seconds() -> Result
 
 #[test]
 fn a_silent_black_hole_under_bgp_costs_at_most_three_and_a_half_seconds() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
     let mut table = Table::new("silent black hole of one tunnel, BGP");
     for _ in 0..trials() {
@@ -156,7 +155,7 @@ fn a_silent_black_hole_under_bgp_costs_at_most_three_and_a_half_seconds() -> Res
 
 #[test]
 fn the_peers_delete_costs_at_most_a_tenth_of_a_second() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let world = World::up(&rig.topology)?;
     let mut table = Table::new("DELETE from AWS");
     for _ in 0..trials() {
@@ -173,7 +172,7 @@ fn the_peers_delete_costs_at_most_a_tenth_of_a_second() -> Result<()> {
 
 #[test]
 fn bgp_cease_costs_at_most_a_tenth_of_a_second() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
     let mut table = Table::new("BGP Cease from AWS");
     for _ in 0..trials() {
@@ -206,7 +205,7 @@ fn drain(world: &World<'_>, table: &mut Table) -> Result<()> {
 
 #[test]
 fn draining_a_tunnel_loses_nothing() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let world = World::up(&rig.topology)?;
     let mut table = Table::new("`cgwd drain`, static");
     for _ in 0..trials() {
@@ -217,7 +216,7 @@ fn draining_a_tunnel_loses_nothing() -> Result<()> {
 
 #[test]
 fn draining_a_tunnel_with_bgp_loses_nothing() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
     let mut table = Table::new("`cgwd drain`, BGP");
     for _ in 0..trials() {
@@ -229,7 +228,7 @@ fn draining_a_tunnel_with_bgp_loses_nothing() -> Result<()> {
 /// AWS replaces an endpoint: it lowers the MED of the other tunnel, waits, and takes the first one away.
 #[test]
 fn maintenance_as_aws_does_it_loses_nothing() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let mut bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
     let mut table = Table::new("AWS maintenance: lower MED on the other tunnel, then DELETE");
     for _ in 0..trials() {
@@ -251,7 +250,7 @@ fn maintenance_as_aws_does_it_loses_nothing() -> Result<()> {
 /// `CGWD_DEAD_SECONDS=600` for the ten minutes of the document.
 #[test]
 fn both_tunnels_dead_for_long_come_back_by_themselves_with_one_pair_each() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let seconds = std::env::var("CGWD_DEAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(45);
     let bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
     rig.topology.cut_both()?;

@@ -32,6 +32,15 @@ impl Rig {
         let topology = Topology::new().expect("the lab's network");
         Some(Self { topology, _alone: alone })
     }
+
+    /// The same for what takes long or judges percentiles: only with `CGWD_SOAK=1`, on a machine that does nothing else.
+    pub fn soak() -> Option<Self> {
+        if std::env::var_os("CGWD_SOAK").is_none() {
+            println!("skipped: a soak; set CGWD_SOAK=1 on a quiet machine");
+            return None;
+        }
+        Self::new()
+    }
 }
 
 fn cannot_run() -> Option<String> {

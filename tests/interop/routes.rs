@@ -94,7 +94,7 @@ fn a_kill_in_the_middle_of_a_change_leaves_exactly_the_desired_routes_after_the_
 
 #[test]
 fn a_hundred_flaps_of_a_session_leak_nothing() -> Result<()> {
-    let Some(rig) = Rig::new() else { return Ok(()) };
+    let Some(rig) = Rig::soak() else { return Ok(()) };
     let mut bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
     let flap = |bgp: &BgpWorld<'_>| -> Result<()> {
         let router = bgp.router(Side::Two);
