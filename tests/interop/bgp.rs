@@ -297,3 +297,26 @@ fn a_malformed_update_withdraws_its_prefixes_and_the_session_stays() -> Result<(
     speaker.wait()?;
     watched
 }
+
+#[test]
+fn a_preference_set_by_hand_is_taken_over_by_reload_and_no_session_ends() -> Result<()> {
+    let Some(rig) = Rig::new() else { return Ok(()) };
+    let bgp = BgpWorld::up(&rig.topology, Program::Bird)?;
+    std::thread::sleep(SETTLED);
+    let side = bgp.world.egress()?.other();
+    let name = format!("name = \"{}\"", side.tunnel());
+    bgp.gateway().edit(&name, &format!("{name}\nlocal_preference = 200\nbgp_med = 50\nbgp_prepend = 1"))?;
+    let reload = bgp.gateway().cli(&["reload"])?;
+    ensure!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+    wait::until(SOON, "the preferred tunnel to carry the traffic", || bgp.gateway().is_egress(side))?;
+    let table = || bgp.router(side).control("show route protocol cgw all").unwrap_or_default();
+    let told = || table().contains("BGP.med: 50") && table().contains("65000 65000");
+    wait::until(SOON, "MED and path at AWS", told).with_context(table)?;
+    for side in Side::BOTH {
+        let session = bgp.full(side)?;
+        ensure!(session["counters"]["established"] == 1, "no session ended: {session}");
+    }
+    let warnings = bgp.full(side)?["warnings"].clone();
+    ensure!(warnings.as_array().is_some_and(|all| all.len() == 2), "{warnings}");
+    Ok(())
+}

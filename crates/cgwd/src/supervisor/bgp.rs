@@ -389,10 +389,15 @@ async fn listen(
     peer: std::net::IpAddr,
     inbox: mpsc::Sender<Incoming>,
 ) {
+    let mut said = String::new();
     loop {
-        match listener(local, &interface) {
+        match listener(local, &interface).map_err(|error| error.to_string()) {
             Ok(listener) => accept(line, &listener, peer, &inbox).await,
-            Err(error) => tracing::warn!("{error}; AWS cannot connect to us, we still connect to it"),
+            Err(error) if error == said => {}
+            Err(error) => {
+                tracing::warn!("{error}; AWS cannot connect to us, we still connect to it");
+                said = error;
+            }
         }
         tokio::time::sleep(LISTEN_RETRY).await;
     }
