@@ -106,6 +106,6 @@ pub const ALL: [Symptom; 36] = [
     of(
         36,
         "AWS's preferred tunnel is ignored",
-        "All tunnels have the same local preference and AWS's MED decides; there is no setting to get this wrong. See docs/routing.md.",
+        "All tunnels have the same local preference and AWS's MED decides, unless `local_preference`, `bgp_med` or `bgp_prepend` is set by hand: then `check` warns (CFG-STEERING). See docs/routing.md.",
     ),
 ];

@@ -1,9 +1,8 @@
 //! Several answers to one IKE_SA_INIT request: all are followed, and the one that authenticates wins.
 //!
 //! A forged answer that comes first must not cost the attempt: the true one is taken up when it comes, and
-//! whatever does not authenticate is forgotten. RFC 7296 §2.4: the initiator MUST be willing to accept
-//! multiple responses, treat each as potentially legitimate, and discard the invalid ones when it gets a valid
-//! protected one.
+//! whatever does not authenticate is forgotten. RFC 7296 §2.4: the initiator MAY accept multiple responses, treat
+//! each as potentially legitimate, and discard the invalid ones when it gets a valid protected one.
 
 use model::{IkeSpi, Instant};
 
