@@ -254,16 +254,8 @@ fn symptom_16_blocked_esp_beside_a_living_ike_is_named() -> Result<()> {
 #[test]
 fn symptom_08_a_peer_that_speaks_ikev1_only_is_named() -> Result<()> {
     let Some(rig) = Rig::new() else { return Ok(()) };
-    let lab = &rig.topology;
-    let mut world = World::prepare(lab, &Connection::lab(), Side::BOTH.map(Settings::aws))?;
-    world.aws[0].kill();
-    let old = Process::spawn(&Spawn {
-        namespace: lab.aws(Side::One),
-        command: vec![binary("cgwd-lab")?.display().to_string(), "ikev1-only".to_owned()],
-        env: Vec::new(),
-        log: lab.scratch().join("ikev1-only.log"),
-        pipes: false,
-    })?;
+    let mut world = World::prepare(&rig.topology, &Connection::lab(), Side::BOTH.map(Settings::aws))?;
+    let old = world.ikev1_only_peer()?;
     world.gateway.start()?;
     named_first(&world, "IKE-VERSION", &[])?;
     let file = aws_file(&world, &Connection::lab(), |connection| {

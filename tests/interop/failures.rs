@@ -5,10 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::aws_file::{Connection, Tunnel};
 use lab::endpoint::{Allowed, Encryption, Hash};
-use lab::process::{Process, Spawn};
 use lab::strongswan::Settings;
 use lab::topology::Side;
-use lab::traffic::binary;
 use lab::wait;
 use serde_json::Value;
 
@@ -194,16 +192,8 @@ fn a_peer_that_begins_with_ikev1_is_named() -> Result<()> {
 #[test]
 fn a_peer_that_answers_invalid_major_version_is_named() -> Result<()> {
     let Some(rig) = Rig::new() else { return Ok(()) };
-    let lab = &rig.topology;
-    let mut world = World::prepare(lab, &Connection::lab(), Side::BOTH.map(Settings::aws))?;
-    world.aws[0].kill();
-    let old = Process::spawn(&Spawn {
-        namespace: lab.aws(Side::One),
-        command: vec![binary("cgwd-lab")?.display().to_string(), "ikev1-only".to_owned()],
-        env: Vec::new(),
-        log: lab.scratch().join("ikev1-only.log"),
-        pipes: false,
-    })?;
+    let mut world = World::prepare(&rig.topology, &Connection::lab(), Side::BOTH.map(Settings::aws))?;
+    let old = world.ikev1_only_peer()?;
     world.gateway.start()?;
     named(&world, Side::One, "IKE-VERSION", &["IKEv1"])?;
     degraded(&world)?;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lab::aws_file::Connection;
 use lab::gateway::Gateway;
+use lab::process::{Process, Spawn};
 use lab::strongswan::{Settings, StrongSwan};
 use lab::topology::{Families, Side, Topology};
-use lab::traffic::{self, Server};
+use lab::traffic::{self, Server, binary};
 use lab::wait;
 
 /// Both tunnels must be up this soon after the daemon's start.
@@ -68,6 +69,18 @@ impl<'t> World<'t> {
         let took = began.elapsed();
         traffic::wait_for_echo(&self.lab.lan, self.families.vpc_host(), Duration::from_secs(2))?;
         Ok(took)
+    }
+
+    /// A peer that speaks IKEv1 only takes the place of strongSwan behind tunnel 1, for as long as the result lives.
+    pub fn ikev1_only_peer(&mut self) -> Result<Process> {
+        self.aws[0].kill();
+        Process::spawn(&Spawn {
+            namespace: self.lab.aws(Side::One),
+            command: vec![binary("cgwd-lab")?.display().to_string(), "ikev1-only".to_owned()],
+            env: Vec::new(),
+            log: self.lab.scratch().join("ikev1-only.log"),
+            pipes: false,
+        })
     }
 
     /// The tunnel that carries the traffic.
