@@ -25,6 +25,7 @@ use crate::counters::{Cells, Reason, Tally};
 use crate::deliver::{Delivery, Place};
 use crate::probe;
 use crate::shared::Shared;
+use crate::tap::Port;
 
 /// Messages of one receive. Each has room for a train of `UDP_GRO`; a peer that sends zero checksums (RFC 3948 §2.1
 /// lets it) gets no trains, and then the number of messages limits how many packets can be merged.
@@ -102,12 +103,14 @@ struct Path {
     tally: Tally,
     /// Our address of the UDP socket.
     local: SocketAddr,
+    /// Who else wants to see the inner packets; looked up once a batch.
+    tap: Option<Port>,
 }
 
 impl InboundWorker {
     pub(crate) fn new(shared: Arc<Shared>, commands: Arc<Commands>, delivery: Delivery) -> Self {
         let local = shared.config.local;
-        let path = Path { sas: Vec::new(), delivery, tally: Tally::default(), local };
+        let path = Path { sas: Vec::new(), delivery, tally: Tally::default(), local, tap: None };
         Self { shared, commands, udp: None, raw: None, batch: ReceiveBatch::new(BATCH, SLOT_LEN), path }
     }
 
@@ -123,6 +126,7 @@ impl InboundWorker {
             };
             match ready {
                 Ok(ready) => {
+                    self.path.tap = shared.tap.port();
                     if ready.is(0) {
                         shared.wake_inbound.clear();
                         self.take_commands(&shared);
@@ -277,6 +281,9 @@ impl Path {
         }
         if let Err(reason) = ecn::decapsulate_packet(tos, inner) {
             return inbound.tally.drop(reason);
+        }
+        if let Some(tap) = &self.tap {
+            tap.inbound(inner);
         }
         if let Some(probe) = shared.probe()
             && let Some(reply) = probe::reply(&probe, inner)

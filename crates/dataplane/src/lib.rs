@@ -18,10 +18,12 @@ mod probe;
 mod send;
 mod shared;
 mod stats;
+mod tap;
 mod tunnel;
 
 pub use config::{Child, OffloadSwitches, ProbeAddresses, TunnelConfig};
 pub use error::{Error, InjectError};
 pub use event::Event;
 pub use stats::{Calls, ChildStats, Drops, OffloadState, OffloadStates, Stats, Traffic};
+pub use tap::{TAP_BYTES_MAX, TAP_PACKETS_MAX, Tap, TapDirection, Tapped};
 pub use tunnel::{MAX_CHILDREN, Tunnel};

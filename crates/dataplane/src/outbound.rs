@@ -101,6 +101,7 @@ impl OutboundWorker {
     /// One batch: what the TUN holds now, up to a limit.
     fn round(&mut self, shared: &Shared) -> std::io::Result<()> {
         let guard = shared.outbound.load();
+        self.path.batch.tap = shared.tap.port();
         let mut result = Ok(());
         for _ in 0..MAX_READS {
             let len = match self.tun.read(&mut self.read) {

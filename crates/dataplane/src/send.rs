@@ -10,6 +10,7 @@ use net::udp::{MAX_PAYLOAD, MAX_SEGMENTS};
 
 use crate::counters::{Reason, Tally};
 use crate::shared::{Outbound, Shared, Wire};
+use crate::tap::Port;
 use crate::{Event, OffloadState};
 
 /// How long a full socket buffer is waited for before the packet is dropped: what follows stays in the TUN's
@@ -40,13 +41,15 @@ pub(crate) struct SendBatch {
     /// A shorter packet went in: it must be the last.
     closed: bool,
     gso: bool,
+    /// Who else wants to see the inner packets; looked up once a round.
+    pub(crate) tap: Option<Port>,
 }
 
 impl SendBatch {
     /// An empty batch; `gso` says whether the kernel may be asked to cut it up.
     pub(crate) fn new(gso: bool) -> Self {
         let buffer = vec![0; MAX_PAYLOAD].into_boxed_slice();
-        Self { buffer, used: 0, segment: 0, count: 0, inner: 0, tos: 0, closed: false, gso }
+        Self { buffer, used: 0, segment: 0, count: 0, inner: 0, tos: 0, closed: false, gso, tap: None }
     }
 
     /// Seals one inner packet of `len` octets, which `write` puts into the slot it is given, and keeps it for the
@@ -73,6 +76,9 @@ impl SendBatch {
         };
         if !slot.get_mut(start..start + len).is_some_and(write) {
             return tally.drop(Reason::Malformed);
+        }
+        if let (Some(tap), Some(inner)) = (&self.tap, slot.get(start..start + len)) {
+            tap.outbound(inner);
         }
         //= RFC 4303 §3.3.3
         //# The counter never wraps: an SA that has used its numbers up sends nothing more.

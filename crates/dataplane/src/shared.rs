@@ -11,6 +11,7 @@ use net::raw::EspSocket;
 use net::udp::UdpSocket;
 
 use crate::counters::Cells;
+use crate::tap;
 use crate::{Event, OffloadStates, ProbeAddresses, TunnelConfig};
 
 /// What carries ESP packets to the peer.
@@ -87,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) outbound: ArcSwapOption<Outbound>,
     pub(crate) limits: Limits,
     pub(crate) cells: Cells,
+    /// Where `cgwd capture` listens.
+    pub(crate) tap: tap::Socket,
     /// Nanoseconds of [`Instant`]; zero is "never".
     pub(crate) last_rx: AtomicU64,
     pub(crate) last_tx: AtomicU64,
@@ -109,6 +112,7 @@ impl Shared {
             outbound: ArcSwapOption::empty(),
             limits,
             cells: Cells::default(),
+            tap: tap::Socket::default(),
             last_rx: AtomicU64::new(0),
             last_tx: AtomicU64::new(0),
             offload: Mutex::new(OffloadStates::default()),

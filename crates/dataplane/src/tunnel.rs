@@ -22,7 +22,7 @@ use crate::offload;
 use crate::outbound::OutboundWorker;
 use crate::send::{after_batch, send_one};
 use crate::shared::{Outbound, Shared, Wire, instant};
-use crate::{Child, ChildStats, Error, Event, InjectError, OffloadState, Stats, TunnelConfig};
+use crate::{Child, ChildStats, Error, Event, InjectError, OffloadState, Stats, Tap, TunnelConfig};
 
 /// Children at one time: the active one, its successor, and those that drain. The negotiator keeps half as many, so
 /// that an install never meets the limit because a retire is still on its way.
@@ -198,6 +198,9 @@ impl Tunnel {
         if !out.selectors.permits_outbound(inner) {
             return Err(InjectError::Selector);
         }
+        if let Some(tap) = self.shared.tap.port() {
+            tap.outbound(inner);
+        }
         let sequence = out.sa.reserve(1).map_err(|_| InjectError::Exhausted)?;
         let mut sealed = vec![0; out.sa.sealed_len(inner.len())];
         if out.sa.seal_into(sequence, inner, next_header, &mut sealed) == 0 {
@@ -213,6 +216,11 @@ impl Tunnel {
         self.shared.cells.publish(&tally);
         after_batch(out, &self.shared, true);
         Ok(())
+    }
+
+    /// Copies every inner packet to `tap` too, marked with the number beside it, until it is called with `None`.
+    pub fn tap(&self, tap: Option<(Arc<Tap>, u32)>) {
+        self.shared.tap.plug(tap);
     }
 
     /// Hands over an ESP datagram that arrived on another socket (the wildcard one, after the peer's NAT rebound).
