@@ -63,7 +63,9 @@ fn files() -> Vec<(String, String)> {
     let mut found = Vec::new();
     TRACKED.iter().for_each(|directory| walk(&root().join(directory), &mut found));
     let top = std::fs::read_dir(root()).unwrap().flatten().map(|entry| entry.path());
-    found.extend(top.filter(|path| path.is_file() && !path.ends_with("Cargo.lock")));
+    // In a worktree `.git` is a file, and not ours.
+    let ours = |path: &PathBuf| path.is_file() && !path.ends_with("Cargo.lock") && !path.ends_with(".git");
+    found.extend(top.filter(ours));
     let name = |path: &Path| path.strip_prefix(root()).unwrap().display().to_string();
     found.iter().filter_map(|path| Some((name(path), std::fs::read_to_string(path).ok()?))).collect()
 }
