@@ -117,6 +117,7 @@ impl InboundWorker {
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         while !shared.stopping() {
+            shared.heart_inbound.beat();
             let ready = {
                 // A socket that is not there yet is stood in for by the waker, which is watched anyway.
                 let waker = shared.wake_inbound.as_fd();

@@ -11,6 +11,7 @@ mod counters;
 mod deliver;
 mod error;
 mod event;
+mod heartbeat;
 mod inbound;
 mod offload;
 mod outbound;

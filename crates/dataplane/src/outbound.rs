@@ -69,6 +69,7 @@ impl OutboundWorker {
         let shared = Arc::clone(&self.shared);
         let mut housekeeping = MonotonicClock::now() + HOUSEKEEPING;
         while !shared.stopping() {
+            shared.heart_outbound.beat();
             let now = MonotonicClock::now();
             if now >= housekeeping {
                 housekeeping = now + HOUSEKEEPING;

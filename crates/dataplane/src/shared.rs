@@ -11,6 +11,7 @@ use net::raw::EspSocket;
 use net::udp::UdpSocket;
 
 use crate::counters::Cells;
+use crate::heartbeat::Heartbeat;
 use crate::tap;
 use crate::{Event, OffloadStates, ProbeAddresses, TunnelConfig};
 
@@ -97,6 +98,8 @@ pub(crate) struct Shared {
     pub(crate) stop: AtomicBool,
     pub(crate) wake_outbound: Waker,
     pub(crate) wake_inbound: Waker,
+    pub(crate) heart_outbound: Heartbeat,
+    pub(crate) heart_inbound: Heartbeat,
     events: Events,
 }
 
@@ -119,6 +122,8 @@ impl Shared {
             stop: AtomicBool::new(false),
             wake_outbound: Waker::new()?,
             wake_inbound: Waker::new()?,
+            heart_outbound: Heartbeat::default(),
+            heart_inbound: Heartbeat::default(),
             events,
         })
     }

@@ -289,6 +289,16 @@ impl Tunnel {
         link.map_or(0, |link| link.tx_dropped)
     }
 
+    /// Whether every worker went round its loop since this was asked before (the first time: yes), and asks again.
+    /// Workers that wait for packets are woken to answer; give them some seconds.
+    pub fn workers_answered(&self) -> bool {
+        let outbound = self.shared.heart_outbound.ask();
+        let inbound = self.shared.heart_inbound.ask();
+        self.shared.wake_outbound.wake();
+        self.shared.wake_inbound.wake();
+        outbound && inbound
+    }
+
     /// The name of the TUN interface.
     pub fn interface(&self) -> &str {
         &self.shared.config.interface

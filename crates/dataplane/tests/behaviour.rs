@@ -58,6 +58,33 @@ fn probes_are_answered_to_the_supervisor_and_other_pings_to_the_kernel() {
 }
 
 #[test]
+fn idle_and_busy_workers_answer_for_themselves_and_a_stuck_one_does_not() {
+    if !support::can_run() {
+        return;
+    }
+    let rig = Rig::new();
+    let (mut a, mut b) = rig.gateways(4, "encap=udp hang=1");
+    // The first question has nothing before it; the next ones tell of the moment between.
+    for gateway in [&mut a, &mut b] {
+        for _ in 0..3 {
+            assert_eq!(gateway.ask("alive"), "true");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+    assert_eq!(rig.ping("lan", "10.20.0.2", 20, ""), 20);
+    assert_eq!((a.ask("alive"), b.ask("alive")), ("true".to_owned(), "true".to_owned()));
+    assert_eq!(a.ask("probe 1"), "ok");
+    a.event("event probe");
+    a.ask("alive");
+    std::thread::sleep(Duration::from_millis(300));
+    b.ask("alive");
+    assert_eq!(a.ask("alive"), "false");
+    assert_eq!(a.ask("alive"), "false");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(b.ask("alive"), "true");
+}
+
+#[test]
 fn tcp_fits_the_tunnel_from_its_first_segment_on() {
     if !support::can_run() {
         return;

@@ -11,6 +11,7 @@ mod host;
 mod inbox;
 mod line;
 pub mod mtu;
+mod notify;
 mod readiness;
 mod reload;
 mod routing;
@@ -44,6 +45,8 @@ pub use run::{StartError, run};
 
 /// The routing decision is looked at at least this often: some of its rules depend on time.
 const TICK: Duration = Duration::from_secs(1);
+/// Tunnels that the line of `systemctl status` names with the stage they hang in.
+const STATUS_DOWN_MAX: usize = 4;
 
 struct Supervisor {
     config: config::Config,
@@ -284,11 +287,22 @@ impl Supervisor {
 
     /// One line for `systemctl status`.
     fn say_status(&mut self) {
+        let down: Vec<String> = self
+            .lines
+            .iter()
+            .filter(|line| line.health.stage() != Stage::Up)
+            .take(STATUS_DOWN_MAX)
+            .map(|line| format!("; {}: {}", line.config.name, line.health.stage().name()))
+            .collect();
         let up = self.lines.iter().filter(|line| line.usable()).count();
-        let text =
-            format!("{up} of {} tunnels up, {} routes", self.lines.len(), self.routing.installed.len());
+        let text = format!(
+            "{up} of {} tunnels up, {} routes{}",
+            self.lines.len(),
+            self.routing.installed.len(),
+            down.concat()
+        );
         if text != self.status_said {
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
+            notify::status(&text);
             self.status_said = text;
         }
     }

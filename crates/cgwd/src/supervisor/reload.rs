@@ -7,6 +7,7 @@ use model::Instant;
 
 use super::Supervisor;
 use super::line::Line;
+use super::notify;
 use crate::catalog::Code;
 use crate::control::{Brought, Outcome, Refusal};
 use crate::translate::failure::Finding;
@@ -17,6 +18,13 @@ impl Supervisor {
     /// # Errors
     /// What is wrong with the file, as `cgwd check` says it.
     pub(super) fn reload(&mut self, brought: Option<&Brought>, now: Instant) -> Outcome {
+        notify::reloading();
+        let outcome = self.exchange_file(brought, now);
+        notify::ready();
+        outcome
+    }
+
+    fn exchange_file(&mut self, brought: Option<&Brought>, now: Instant) -> Outcome {
         let loaded = match brought {
             Some(brought) => config::parse(&String::from_utf8_lossy(brought.text.expose()), &brought.name),
             None => config::load(&self.config_path),

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::inbox::{INBOX_MAX, Incoming};
+use super::notify::{self, Look, Watchdog};
 use super::readiness::Readiness;
 use super::routing::Routing;
 use super::sockets::Sockets;
@@ -73,9 +73,8 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
     tokio::pin!(serving, metrics);
     let announcements = Readiness::of(supervisor.routing.monitor().as_fd())?;
     supervisor.turn(now());
-    // Sockets are bound, interfaces are there; whether the tunnels come up is the peers' affair too.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
-    let mut watchdog = watchdog();
+    notify::ready();
+    let mut watchdog = Watchdog::of_the_unit();
     loop {
         let sleep = supervisor.deadline() - now();
         tokio::select! {
@@ -107,15 +106,13 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
                 });
             }
             () = tokio::time::sleep(sleep) => {}
-            () = pet(&mut watchdog) => {
-                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
-            }
+            () = watchdog.due() => supervisor.feed(&mut watchdog),
             () = &mut serving => {}
             () = &mut metrics => {}
         }
         supervisor.turn(now());
     }
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    notify::stopping();
     end(supervisor, arrivals).await;
     Ok(())
 }
@@ -182,6 +179,27 @@ fn timeline() -> Timeline {
 }
 
 impl Supervisor {
+    /// Feeds systemd's watchdog, unless a worker thread stands still: then says so, once.
+    fn feed(&mut self, watchdog: &mut Watchdog) {
+        let stuck: Vec<_> = self
+            .lines
+            .iter()
+            .filter(|line| line.running().is_some_and(|running| !running.glue.plane().workers_answered()))
+            .map(|line| (line.connection.id.clone(), line.config.name.clone()))
+            .collect();
+        if watchdog.look(!stuck.is_empty()) != Look::StarvedNow {
+            return;
+        }
+        for (connection, tunnel) in stuck {
+            let text = format!(
+                "a worker thread of its data plane stands still; unless it moves again, systemd restarts cgwd \
+                 {} s after the watchdog was fed last",
+                watchdog.period().as_secs()
+            );
+            self.event(Some(&connection), Some(&tunnel), Finding { code: Code::TunDataPlane, text }, None);
+        }
+    }
+
     /// Sees to packet forwarding for the families that the tunnels carry.
     pub(super) fn forwarding(&mut self) {
         let families = |ipv4: bool| {
@@ -226,20 +244,5 @@ async fn wind_down(
             supervisor.incoming(incoming, now());
         }
         supervisor.close_turn(now());
-    }
-}
-
-/// Half the watchdog's time, when systemd set one.
-fn watchdog() -> Option<tokio::time::Interval> {
-    let period = sd_notify::watchdog_enabled()? / 2;
-    Some(tokio::time::interval(period.max(Duration::from_millis(100))))
-}
-
-async fn pet(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(interval) => {
-            interval.tick().await;
-        }
-        None => std::future::pending().await,
     }
 }

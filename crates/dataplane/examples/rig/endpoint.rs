@@ -58,7 +58,18 @@ pub(crate) fn run(arguments: &[&str]) -> Result<(), Failure> {
             udp_gro: !off.contains("gro"),
         },
     };
-    let tunnel = Tunnel::start(config, Arc::new(print_event))?;
+    let hang = get("hang", "0") == "1";
+    let events = move |event| {
+        let probe = matches!(event, Event::ProbeReply { .. });
+        print_event(event);
+        // The fault of `hang=1`: the receive worker never comes back from its first probe.
+        if hang && probe {
+            loop {
+                std::thread::park();
+            }
+        }
+    };
+    let tunnel = Tunnel::start(config, Arc::new(events))?;
     let side = u8::from(get("side", "a") == "b");
     let endpoint = Endpoint { tunnel, side, suite, encapsulation, local, remote, probe };
     say("ready");
@@ -108,6 +119,7 @@ impl Endpoint {
                 self.tunnel.inject(&echo_request(probe, sequence.parse()?)?)?;
             }
             ["deliver", hex, from] => self.tunnel.deliver(&unhex(hex)?, from.parse()?),
+            ["alive"] => return Ok(self.tunnel.workers_answered().to_string()),
             ["stats"] => return Ok(format!("{:?}", self.tunnel.stats())),
             _ => return Err(format!("no such command: {line}").into()),
         }
