@@ -12,6 +12,7 @@
 
 mod bgp;
 mod bgp_world;
+mod capture;
 mod contract;
 mod demo;
 mod doctor;

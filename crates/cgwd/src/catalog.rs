@@ -219,6 +219,11 @@ codes! {
         "AWS chose a weak algorithm",
         "AWS takes the lowest value that both sides allow, whatever our order: SHA-1, a 1024-bit group or CBC was negotiated because our configuration allows it.",
         "Narrow the tunnel's algorithms in the configuration, or the tunnel options at AWS.";
+    CaptureStarted = "CAPTURE-STARTED", Warning,
+        "Decrypted packets are being captured",
+        "Somebody with access to the control socket runs cgwd capture.",
+        "Nothing, when it was you: it ends with the command.";
+    CaptureEnded = "CAPTURE-ENDED", Info, "The capture of decrypted packets ended", "", "";
     ConfigReloaded = "CONFIG-RELOADED", Info, "A changed configuration was taken over", "", "";
     BgpUp = "BGP-UP", Info, "The BGP session is established", "", "";
     BgpSynchronised = "BGP-SYNCHRONISED", Info, "AWS has announced all its routes (End-of-RIB)", "", "";

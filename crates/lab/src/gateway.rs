@@ -88,17 +88,24 @@ impl<'t> Gateway<'t> {
     /// # Errors
     /// When it ends at once.
     pub fn start(&mut self) -> Result<()> {
+        self.start_with(&[], &[])
+    }
+
+    /// The same with further arguments and environment variables.
+    ///
+    /// # Errors
+    /// When it ends at once.
+    pub fn start_with(&mut self, arguments: &[&str], env: &[(&str, &str)]) -> Result<()> {
         let [config, socket] = [self.config(), self.socket()].map(|path| path.display().to_string());
         let command =
             [&binary("cgwd")?.display().to_string(), "run", "--config", &config, "--socket", &socket];
+        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let log = std::env::var("CGWD_LAB_LOG").map(|level| ("CGWD_LOG".to_owned(), level));
         self.started = Some(Instant::now());
         let mut process = Process::spawn(&Spawn {
             namespace: self.namespace,
-            command: command.map(str::to_owned).to_vec(),
-            env: std::env::var("CGWD_LAB_LOG")
-                .map(|level| ("CGWD_LOG".to_owned(), level))
-                .into_iter()
-                .collect(),
+            command: command.iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
+            env: env.chain(log).collect(),
             log: self.log_file(),
             pipes: false,
         })?;

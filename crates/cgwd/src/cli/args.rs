@@ -70,6 +70,15 @@ pub(super) enum Command {
     Undrain(OneTunnel),
     /// Apply the changed configuration file; untouched tunnels keep their SAs
     Reload(Reload),
+    /// Write the decrypted packets of the tunnels to standard output, for tcpdump or Wireshark
+    ///
+    /// The format is pcapng, with one interface a tunnel and the direction of each packet; what is captured is the
+    /// inner traffic as it enters or leaves the tunnel, the daemon's own probes included.
+    ///
+    ///     cgwd capture | tcpdump -nr -
+    ///     cgwd capture --tunnel tunnel1 --count 100 > inner.pcapng
+    #[command(verbatim_doc_comment)]
+    Capture(Capture),
     /// Print a completion script for a shell
     Completions(Completions),
     /// Write the manual pages
@@ -221,6 +230,17 @@ pub(super) struct Reload {
     /// Read this file here and hand it to the daemon, instead of letting it read its own again
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+}
+
+/// `cgwd capture`.
+#[derive(Debug, Args)]
+pub(super) struct Capture {
+    /// Only this tunnel: its name, CONNECTION/NAME, its interface, or its outside address
+    #[arg(long, value_name = "TUNNEL")]
+    pub(super) tunnel: Option<String>,
+    /// End after this many packets
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) count: Option<u64>,
 }
 
 /// `cgwd completions`.

@@ -3,6 +3,7 @@
 
 mod args;
 mod bgp;
+mod capture;
 mod doctor;
 mod explain;
 mod local;
@@ -73,6 +74,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         }
         Command::Drain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Drain)),
         Command::Undrain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Undrain)),
+        Command::Capture(capture) => remote::block_on(capture::run(socket, &capture)),
         Command::Reload(reload) => {
             let brought = local::brought(reload.config.as_deref())?;
             remote::block_on(remote::reload(socket, brought))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -99,6 +99,23 @@ impl Client {
         self.json(Method::GET, "/v1/bgp", TIMEOUT).await
     }
 
+    /// `GET /v1/capture`: a pcapng stream of one tunnel's packets, or of all; it ends after `count` packets.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn capture(&self, tunnel: Option<&str>, count: Option<u64>) -> Result<Incoming, Error> {
+        let tunnel = tunnel.map(|tunnel| format!("tunnel={}", percent_encode(tunnel)));
+        let query = [tunnel, count.map(|count| format!("count={count}"))];
+        let query: Vec<String> = query.into_iter().flatten().collect();
+        let request = self.question(Method::GET, &format!("/v1/capture?{}", query.join("&")))?;
+        let (status, body) = self.within(TIMEOUT, self.send(request)).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let body = self.within(TIMEOUT, self.all_of(body)).await?;
+        Err(refused(status, &body))
+    }
+
     /// Does something with a tunnel.
     ///
     /// # Errors
@@ -128,27 +145,41 @@ impl Client {
         path: &str,
         within: Duration,
     ) -> Result<T, Error> {
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
-            .body(Full::default())
-            .map_err(|error| self.broken(error.to_string()))?;
-        self.json_of(request, within).await
+        self.json_of(self.question(method, path)?, within).await
+    }
+
+    fn question(&self, method: Method, path: &str) -> Result<Question, Error> {
+        let request = hyper::Request::builder().method(method).uri(path).body(Full::default());
+        request.map_err(|error| self.broken(error.to_string()))
     }
 
     async fn json_of<T: DeserializeOwned>(&self, request: Question, within: Duration) -> Result<T, Error> {
-        let (status, body) = tokio::time::timeout(within, self.request(request))
-            .await
-            .map_err(|_| self.broken(format!("no answer within {} s", within.as_secs())))??;
+        let whole = async {
+            let (status, body) = self.send(request).await?;
+            Ok((status, self.all_of(body).await?))
+        };
+        let (status, body) = self.within(within, whole).await?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.broken(error.to_string()));
         }
-        let message = serde_json::from_slice::<api::Answer>(&body)
-            .map_or_else(|_| format!("the daemon answered {status}"), |answer| answer.message);
-        Err(Error::Refused { status: status.as_u16(), message })
+        Err(refused(status, &body))
     }
 
-    async fn request(&self, mut request: Question) -> Result<(StatusCode, Bytes), Error> {
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let late = |_| self.broken(format!("no answer within {} s", limit.as_secs()));
+        tokio::time::timeout(limit, answer).await.map_err(late)?
+    }
+
+    async fn all_of(&self, body: Incoming) -> Result<Bytes, Error> {
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        Ok(body.map_err(|error| self.broken(error.to_string()))?.to_bytes())
+    }
+
+    async fn send(&self, mut request: Question) -> Result<(StatusCode, Incoming), Error> {
         let stream = UnixStream::connect(&self.path)
             .await
             .map_err(|source| Error::Unreachable { path: self.path.clone(), source })?;
@@ -158,17 +189,18 @@ impl Client {
         tokio::spawn(connection);
         request.headers_mut().insert(hyper::header::HOST, HeaderValue::from_static("cgwd"));
         let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| self.broken(error.to_string()))?;
-        Ok((status, body.to_bytes()))
+        Ok((response.status(), response.into_body()))
     }
 
     fn broken(&self, what: String) -> Error {
         Error::Broken { path: self.path.clone(), what }
     }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> Error {
+    let message = serde_json::from_slice::<api::Answer>(body)
+        .map_or_else(|_| format!("the daemon answered {status}"), |answer| answer.message);
+    Error::Refused { status: status.as_u16(), message }
 }
 
 fn percent_encode(text: &str) -> String {

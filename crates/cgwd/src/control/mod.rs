@@ -10,6 +10,7 @@ pub mod server;
 use tokio::sync::oneshot;
 
 use crate::api;
+use crate::capture::Stream;
 
 /// Where the socket is unless somebody says otherwise.
 pub const SOCKET_DEFAULT: &str = "/run/cgwd/control.sock";
@@ -43,6 +44,15 @@ pub enum Request {
         action: Action,
         /// Where the answer goes.
         reply: oneshot::Sender<Outcome>,
+    },
+    /// `GET /v1/capture?tunnel=NAME&count=N`.
+    Capture {
+        /// As the user wrote it; all when missing.
+        tunnel: Option<String>,
+        /// The capture ends after this many packets.
+        count: Option<u64>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Stream, Refusal>>,
     },
     /// `POST /v1/reload`.
     Reload {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::{Action, Brought, CONFIG_NAME, Outcome, Refusal, Request};
 use crate::api::Answer;
+use crate::capture::Stream;
 
 /// Connections served at the same time; further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 32;
@@ -32,7 +33,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The largest configuration taken.
 const CONFIG_BYTES_MAX: usize = 4 << 20;
 
-type Response = hyper::Response<Full<Bytes>>;
+type Response = hyper::Response<Either<Full<Bytes>, Stream>>;
 
 /// A bound control socket; its file is removed when dropped.
 #[derive(Debug)]
@@ -221,13 +222,16 @@ async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
         "/v1/status" if get => answered(ask(&client, Request::Status).await),
         "/v1/routes" if get => answered(ask(&client, Request::Routes).await),
         "/v1/bgp" if get => answered(ask(&client, Request::Bgp).await),
+        "/v1/capture" if get => capture(query, &client).await,
         "/v1/events" if get => events(query, client).await,
         "/metrics" if get => scrape(&client).await,
         "/v1/reload" if post => match brought(request).await {
             Ok(brought) => acted(ask(&client, |reply| Request::Reload { brought, reply }).await),
             Err(why) => refusal(&why),
         },
-        "/v1/status" | "/v1/routes" | "/v1/bgp" | "/v1/events" | "/metrics" => wrong_method("GET"),
+        "/v1/status" | "/v1/routes" | "/v1/bgp" | "/v1/capture" | "/v1/events" | "/metrics" => {
+            wrong_method("GET")
+        }
         "/v1/reload" => wrong_method("POST"),
         _ => match tunnel_action(path) {
             Some((tunnel, action)) if post => {
@@ -240,14 +244,31 @@ async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
     }
 }
 
+/// The value of `key` in a query, percent escapes and all.
+fn parameter<'q>(query: &'q str, key: &str) -> Option<&'q str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(name, _)| *name == key)
+        .map(|(_, value)| value)
+}
+
+async fn capture(query: &str, client: &Client) -> Response {
+    let tunnel = parameter(query, "tunnel").and_then(percent_decode);
+    let count = parameter(query, "count").and_then(|count| count.parse().ok());
+    match ask(client, |reply| Request::Capture { tunnel, count, reply }).await.and_then(|answer| answer) {
+        Ok(stream) => {
+            let mut response = Response::new(Either::Right(stream));
+            let kind = hyper::header::HeaderValue::from_static("application/x-pcapng");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            response
+        }
+        Err(why) => refusal(&why),
+    }
+}
+
 async fn events(query: &str, mut client: Client) -> Response {
-    let number = |key: &str| {
-        query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(name, _)| *name == key)
-            .and_then(|(_, value)| value.parse::<u64>().ok())
-    };
+    let number = |key: &str| parameter(query, key).and_then(|value| value.parse::<u64>().ok());
     let after = number("after").unwrap_or(0);
     if let Some(seconds) = number("wait") {
         let wait = Duration::from_secs(seconds).min(WAIT_MAX);
@@ -318,7 +339,7 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
     response

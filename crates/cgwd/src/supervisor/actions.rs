@@ -34,6 +34,9 @@ impl Supervisor {
             Request::Act { tunnel, action, reply } => {
                 let _ = reply.send(self.act(&tunnel, action, now));
             }
+            Request::Capture { tunnel, count, reply } => {
+                let _ = reply.send(self.capture(tunnel.as_deref(), count));
+            }
             Request::Reload { brought, reply } => {
                 let _ = reply.send(self.reload(brought.as_ref(), now));
             }

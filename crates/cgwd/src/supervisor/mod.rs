@@ -7,6 +7,7 @@
 mod actions;
 mod address;
 mod bgp;
+mod capture;
 mod host;
 mod inbox;
 mod line;
@@ -59,6 +60,7 @@ struct Supervisor {
     /// What worker threads could not say because the inbox was full.
     dropped: Arc<AtomicU64>,
     routing: Routing,
+    capture: Option<capture::Current>,
     host: host::Changed,
     timeline: Timeline,
     newest: watch::Sender<u64>,
@@ -143,6 +145,10 @@ impl Supervisor {
         }
         for (id, out) in all {
             self.take(id, out, now);
+        }
+        self.end_capture();
+        if let Some(capture) = &self.capture {
+            capture.plug(&self.lines);
         }
         if now >= self.next_tick {
             self.next_tick = now + TICK;

@@ -134,6 +134,7 @@ fn start(
         inbox,
         dropped: Arc::default(),
         routing: Routing::open()?,
+        capture: None,
         host: host::Changed::open(socket),
         timeline: timeline(),
         newest,

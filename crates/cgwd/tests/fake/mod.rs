@@ -98,6 +98,9 @@ fn answer(request: Request, world: &mut World) {
             let last_id = world.events.last().map_or(0, |event| event.id);
             let _ = reply.send(Events { events, last_id });
         }
+        Request::Capture { reply, .. } => {
+            let _ = reply.send(Err(Refusal::conflict("another cgwd capture is under way")));
+        }
         Request::Act { tunnel, action, reply } => {
             let known = tunnel == "tunnel1" || tunnel == "vpn-0a1b/tunnel1";
             let _ = reply.send(if known {
