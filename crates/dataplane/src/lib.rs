@@ -6,6 +6,12 @@
 //! What it cannot handle (IKE, probe replies, exhausted counters) goes up as an [`Event`].
 #![forbid(unsafe_code)]
 
+// The build that counts instructions without cryptography must never become a worker.
+const _: () = assert!(
+    !esp::NULL_AEAD,
+    "esp's feature `null-aead` is for counting instructions; packets would be in clear"
+);
+
 mod config;
 mod counters;
 mod deliver;

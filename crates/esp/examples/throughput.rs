@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use esp::merge::{MergeOptions, Merger};
 use esp::segment::{Gso, Segments, VnetHeader};
-use esp::{InboundSa, KeyError, NEXT_HEADER_IPV4, OutboundSa};
+use esp::{AeadProvider, InboundSa, KeyError, NEXT_HEADER_IPV4, OutboundSa};
 use model::{EspIntegrity, EspKeys, EspSuite, EspTransform, KeyBits, Secret, Spi};
 
 const ROUNDS: usize = 15;
@@ -20,29 +20,38 @@ fn main() -> Result<(), KeyError> {
     let gcm = |bits| EspTransform::AesGcm16(bits);
     let cbc = |integrity| EspTransform::AesCbc(KeyBits::B128, integrity);
     println!("{:<32} {:>5} {:>10} {:>10} {:>10}", "suite", "octets", "seal", "seal copy", "open");
+    for &provider in AeadProvider::ALL {
+        println!("-- AES-GCM by {}", provider.name());
+        for transform in [gcm(KeyBits::B128), gcm(KeyBits::B256)] {
+            for len in [52, 64, 570, 1386, 1400, 1438, 1440] {
+                row(provider, transform, len)?;
+            }
+        }
+    }
     for transform in [
-        gcm(KeyBits::B128),
-        gcm(KeyBits::B256),
         cbc(EspIntegrity::HmacSha1_96),
         cbc(EspIntegrity::HmacSha2_256_128),
         cbc(EspIntegrity::HmacSha2_512_256),
     ] {
         for len in [64, 1400, 1438, 1440] {
-            row(transform, len)?;
+            row(AeadProvider::Ring, transform, len)?;
         }
     }
     offloads();
     Ok(())
 }
 
-fn sas(transform: EspTransform) -> Result<(OutboundSa, InboundSa), KeyError> {
+fn sas(provider: AeadProvider, transform: EspTransform) -> Result<(OutboundSa, InboundSa), KeyError> {
     let suite = EspSuite { transform, esn: false };
     let keys = EspKeys {
         encryption: Secret::new(vec![7; transform.encryption_key_len()]),
         integrity: Secret::new(vec![9; transform.integrity_key_len()]),
     };
     let Some(spi) = Spi::new(4096) else { panic!("4096 is a valid SPI") };
-    Ok((OutboundSa::new(spi, suite, &keys)?, InboundSa::new(spi, suite, &keys, 1024)?))
+    Ok((
+        OutboundSa::with_provider(provider, spi, suite, &keys)?,
+        InboundSa::with_provider(provider, spi, suite, &keys, 1024)?,
+    ))
 }
 
 fn ipv4(len: usize) -> Vec<u8> {
@@ -63,9 +72,9 @@ fn best(per_round: usize, mut work: impl FnMut()) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-fn row(transform: EspTransform, len: usize) -> Result<(), KeyError> {
+fn row(provider: AeadProvider, transform: EspTransform, len: usize) -> Result<(), KeyError> {
     let inner = ipv4(len);
-    let (sender, _) = sas(transform)?;
+    let (sender, _) = sas(provider, transform)?;
     let reserve = |count| sender.reserve(count).unwrap_or_else(|error| panic!("{error}"));
     let offset = sender.payload_offset();
     let mut slot = vec![0; SLOT];
@@ -86,7 +95,7 @@ fn row(transform: EspTransform, len: usize) -> Result<(), KeyError> {
     let mut slots = vec![0; BATCH * SLOT];
     let open = (0..ROUNDS * 8)
         .map(|_| {
-            let (sender, mut receiver) = sas(transform).unwrap_or_else(|error| panic!("{error}"));
+            let (sender, mut receiver) = sas(provider, transform).unwrap_or_else(|error| panic!("{error}"));
             for (seq, slot) in slots.chunks_mut(SLOT).enumerate() {
                 black_box(sender.seal_into(seq as u64 + 1, &inner, NEXT_HEADER_IPV4, slot));
             }
@@ -133,7 +142,7 @@ fn offloads() {
         })
     };
     println!("\nper segment of {} octets, {COUNT} in a super-packet:", 52 + MSS);
-    if let Ok((sa, _)) = sas(EspTransform::AesGcm16(KeyBits::B256)) {
+    if let Ok((sa, _)) = sas(AeadProvider::preferred(), EspTransform::AesGcm16(KeyBits::B256)) {
         println!("{:<32} {:>7.0} ns", "split and seal AES_GCM_16_256", split(Some(&sa)));
     }
     println!("{:<32} {:>7.0} ns", "split", split(None));

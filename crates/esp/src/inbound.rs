@@ -5,7 +5,7 @@ use std::fmt;
 
 use model::{EspKeys, EspSuite, Spi};
 
-use crate::crypt::{KeyError, Opener, Sequence};
+use crate::crypt::{AeadProvider, KeyError, Opener, Sequence};
 use crate::{DropReason, ESP_HEADER_LEN, ReplayWindow, peek_spi, trailer};
 
 /// The receiving half of a child SA.
@@ -34,7 +34,21 @@ impl InboundSa {
     /// # Errors
     /// When the keys have the wrong length for the suite.
     pub fn new(spi: Spi, suite: EspSuite, keys: &EspKeys, replay_window: u32) -> Result<Self, KeyError> {
-        let opener = Opener::new(suite, keys)?;
+        Self::with_provider(AeadProvider::preferred(), spi, suite, keys, replay_window)
+    }
+
+    /// The same with a library of the caller's choice for AES-GCM.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_provider(
+        provider: AeadProvider,
+        spi: Spi,
+        suite: EspSuite,
+        keys: &EspKeys,
+        replay_window: u32,
+    ) -> Result<Self, KeyError> {
+        let opener = Opener::new(provider, suite, keys)?;
         Ok(Self { spi, suite, opener, window: ReplayWindow::new(replay_window) })
     }
 

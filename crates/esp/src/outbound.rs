@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{EspKeys, EspSuite, Spi};
 
-use crate::crypt::{KeyError, Sealer, Sequence};
+use crate::crypt::{AeadProvider, KeyError, Sealer, Sequence};
 use crate::lifetime::{Lifetime, SequenceExhausted};
 use crate::{ESP_HEADER_LEN, trailer};
 
@@ -26,7 +26,20 @@ impl OutboundSa {
     /// # Errors
     /// When the keys have the wrong length for the suite.
     pub fn new(spi: Spi, suite: EspSuite, keys: &EspKeys) -> Result<Self, KeyError> {
-        let sealer = Sealer::new(suite, keys)?;
+        Self::with_provider(AeadProvider::preferred(), spi, suite, keys)
+    }
+
+    /// The same with a library of the caller's choice for AES-GCM.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_provider(
+        provider: AeadProvider,
+        spi: Spi,
+        suite: EspSuite,
+        keys: &EspKeys,
+    ) -> Result<Self, KeyError> {
+        let sealer = Sealer::new(provider, suite, keys)?;
         Ok(Self { spi, suite, sealer, lifetime: Lifetime::new(suite.esn), last: AtomicU64::new(0) })
     }
 

@@ -1,8 +1,8 @@
 //! AES-GCM with a 16-octet ICV. RFC 4106.
 
 use model::{EspKeys, EspTransform, KeyBits, Spi};
-use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
+use super::aead::{Aead, AeadProvider};
 use super::{KeyError, Sequence};
 use crate::ESP_HEADER_LEN;
 
@@ -10,14 +10,14 @@ const SALT_LEN: usize = 4;
 const IV_LEN: usize = 8;
 const TAG_LEN: usize = 16;
 
-/// One direction's key and salt. `ring` keeps the key schedule; it does not wipe it on drop.
+/// One direction's key and salt.
 pub(crate) struct Gcm {
-    key: LessSafeKey,
+    key: Aead,
     salt: [u8; SALT_LEN],
 }
 
 impl Gcm {
-    pub(super) fn new(bits: KeyBits, keys: &EspKeys) -> Result<Self, KeyError> {
+    pub(super) fn new(provider: AeadProvider, bits: KeyBits, keys: &EspKeys) -> Result<Self, KeyError> {
         let transform = EspTransform::AesGcm16(bits);
         let refused = || KeyError {
             transform,
@@ -28,12 +28,8 @@ impl Gcm {
         //= RFC 4106 §8.1
         //# KEYMAT is the AES key followed by four octets of salt.
         let (key, salt) = keys.encryption.expose().split_last_chunk::<SALT_LEN>().ok_or_else(refused)?;
-        let algorithm = match bits {
-            KeyBits::B128 => &AES_128_GCM,
-            KeyBits::B256 => &AES_256_GCM,
-        };
-        let key = UnboundKey::new(algorithm, key).map_err(|_| refused())?;
-        Ok(Self { key: LessSafeKey::new(key), salt: *salt })
+        let key = Aead::new(provider, bits, key).ok_or_else(refused)?;
+        Ok(Self { key, salt: *salt })
     }
 
     #[inline]
@@ -47,13 +43,11 @@ impl Gcm {
         //# The IV must never repeat under one key. The 64-bit packet counter does not, and needs no randomness.
         *iv = sequence.value.to_be_bytes();
         let nonce = self.nonce(*iv);
-        let tag = if sequence.esn {
-            self.key.seal_in_place_separate_tag(nonce, Aad::from(extended_aad(spi, sequence)), body)
+        if sequence.esn {
+            self.key.seal(nonce, &extended_aad(spi, sequence), body, icv)
         } else {
-            self.key.seal_in_place_separate_tag(nonce, Aad::from(*header), body)
-        };
-        icv.copy_from_slice(tag.ok()?.as_ref());
-        Some(())
+            self.key.seal(nonce, header, body, icv)
+        }
     }
 
     #[inline]
@@ -61,19 +55,18 @@ impl Gcm {
         let (header, rest) = packet.split_first_chunk_mut::<ESP_HEADER_LEN>()?;
         let (iv, body) = rest.split_first_chunk_mut::<IV_LEN>()?;
         let nonce = self.nonce(*iv);
-        let opened = if sequence.esn {
+        if sequence.esn {
             let [a, b, c, d, ..] = *header;
-            self.key.open_in_place(nonce, Aad::from(extended_aad([a, b, c, d], sequence)), body)
+            self.key.open(nonce, &extended_aad([a, b, c, d], sequence), body)
         } else {
-            self.key.open_in_place(nonce, Aad::from(*header), body)
-        };
-        opened.ok()
+            self.key.open(nonce, header, body)
+        }
     }
 
-    fn nonce(&self, iv: [u8; IV_LEN]) -> Nonce {
+    fn nonce(&self, iv: [u8; IV_LEN]) -> [u8; 12] {
         let [s0, s1, s2, s3] = self.salt;
         let [a, b, c, d, e, f, g, h] = iv;
-        Nonce::assume_unique_for_key([s0, s1, s2, s3, a, b, c, d, e, f, g, h])
+        [s0, s1, s2, s3, a, b, c, d, e, f, g, h]
     }
 }
 

@@ -1,11 +1,13 @@
 //! Encryption and integrity of one direction, chosen when the SA is built. It knows the layout of a packet but
 //! neither windows nor counters, and it hands out no octet of a packet whose ICV is wrong. RFC 4106, RFC 3602, RFC 4868.
 
+mod aead;
 mod cbc_hmac;
 mod gcm;
 
 use model::{EspKeys, EspSuite, EspTransform, Spi};
 
+pub use aead::AeadProvider;
 use cbc_hmac::{CbcOpener, CbcSealer};
 use gcm::Gcm;
 
@@ -65,10 +67,10 @@ fn check_lengths(transform: EspTransform, keys: &EspKeys) -> Result<(), KeyError
 }
 
 impl Sealer {
-    pub(crate) fn new(suite: EspSuite, keys: &EspKeys) -> Result<Self, KeyError> {
+    pub(crate) fn new(provider: AeadProvider, suite: EspSuite, keys: &EspKeys) -> Result<Self, KeyError> {
         check_lengths(suite.transform, keys)?;
         Ok(match suite.transform {
-            EspTransform::AesGcm16(bits) => Self::Gcm(Box::new(Gcm::new(bits, keys)?)),
+            EspTransform::AesGcm16(bits) => Self::Gcm(Box::new(Gcm::new(provider, bits, keys)?)),
             EspTransform::AesCbc(bits, integrity) => {
                 Self::Cbc(Box::new(CbcSealer::new(bits, integrity, keys)?))
             }
@@ -87,10 +89,10 @@ impl Sealer {
 }
 
 impl Opener {
-    pub(crate) fn new(suite: EspSuite, keys: &EspKeys) -> Result<Self, KeyError> {
+    pub(crate) fn new(provider: AeadProvider, suite: EspSuite, keys: &EspKeys) -> Result<Self, KeyError> {
         check_lengths(suite.transform, keys)?;
         Ok(match suite.transform {
-            EspTransform::AesGcm16(bits) => Self::Gcm(Box::new(Gcm::new(bits, keys)?)),
+            EspTransform::AesGcm16(bits) => Self::Gcm(Box::new(Gcm::new(provider, bits, keys)?)),
             EspTransform::AesCbc(bits, integrity) => {
                 Self::Cbc(Box::new(CbcOpener::new(bits, integrity, keys)?))
             }
