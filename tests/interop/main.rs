@@ -21,6 +21,7 @@ mod failover;
 mod failover_trials;
 mod failures;
 mod families;
+mod fragmentation;
 mod keepalived;
 mod matrix;
 mod mtu;

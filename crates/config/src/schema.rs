@@ -376,6 +376,13 @@ pub static IKE: Table = Table {
             "28800",
             "AWS's *phase 1 lifetime*, 900 to 28,800 seconds. We rekey at 60 to 75 % of it.",
         ),
+        key(
+            "fragment_size",
+            "number",
+            "`1280`",
+            "1280",
+            "Largest packet, 576 to 1500 octets, that carries a part of an IKE message, to a peer that takes fragments (RFC 7383). What goes unanswered is cut to 576 octets.",
+        ),
     ],
 };
 

@@ -382,6 +382,8 @@ pub struct Ike {
     pub dh_groups: Vec<DhGroup>,
     /// AWS's lifetime of the IKE SA; 28,800 s by default.
     pub lifetime: Duration,
+    /// Octets of the largest packet that carries a part of an IKE message (RFC 7383); 1,280 by default.
+    pub fragment_size: u16,
 }
 
 /// `[connection.tunnel.esp]`: phase 2. What is offered, best first; no list is empty.

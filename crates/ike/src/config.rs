@@ -52,6 +52,10 @@ pub struct Config {
     /// Rekey the first child SA this long after it was established, to find a PFS mismatch at once instead
     /// of an hour later. The first child never has a Diffie-Hellman exchange of its own (RFC 7296 §1.2).
     pub early_rekey: Option<Duration>,
+    /// Octets of the largest IP datagram that carries a part of an IKE message, to peers that take fragments
+    /// (RFC 7383); 1280 by default. A message that goes unanswered is cut to 576 octets over IPv4. `None`: IKE
+    /// fragmentation is neither announced nor used.
+    pub fragment_size: Option<u16>,
     /// How requests are repeated.
     pub retransmit: Retransmit,
     /// When we ask whether the peer is alive.
@@ -98,6 +102,7 @@ impl Config {
             ike_lifetime: Lifetime::IKE,
             child_lifetime: Lifetime::CHILD,
             early_rekey: None,
+            fragment_size: Some(1280),
             retransmit: Retransmit::default(),
             liveness: Liveness::default(),
             reconnect: Backoff::default(),

@@ -162,6 +162,8 @@ pub enum DropReason {
     Unprotected,
     /// The endpoint is closed by command.
     Closed,
+    /// An authentic fragment that is not wanted: doubled, of a smaller set, or beyond the limits (RFC 7383 §2.6).
+    Fragment,
 }
 
 impl DropReason {
@@ -179,11 +181,12 @@ impl DropReason {
             Self::Limit => 8,
             Self::Unprotected => 9,
             Self::Closed => 10,
+            Self::Fragment => 11,
         }
     }
 
     /// Number of kinds.
-    pub const KINDS: usize = 11;
+    pub const KINDS: usize = 12;
 
     /// Short names by index, for metrics.
     pub const NAMES: [&'static str; Self::KINDS] = [
@@ -198,6 +201,7 @@ impl DropReason {
         "limit",
         "unprotected",
         "closed",
+        "fragment",
     ];
 }
 
@@ -215,6 +219,7 @@ impl fmt::Display for DropReason {
             Self::Limit => f.write_str("limit for unauthenticated peers reached"),
             Self::Unprotected => f.write_str("unprotected where only protected messages count"),
             Self::Closed => f.write_str("closed by command"),
+            Self::Fragment => f.write_str("fragment doubled, of a smaller set, or beyond the limits"),
         }
     }
 }

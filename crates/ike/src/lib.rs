@@ -15,6 +15,7 @@ mod config;
 mod connect;
 mod endpoint;
 mod error;
+mod fragment;
 mod home;
 mod input;
 mod message;

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 
 use model::IkeSpi;
 
-use crate::crypto::Verified;
 use crate::endpoint::{Endpoint, Mode};
 use crate::error::{DropReason, Failure};
+use crate::fragment::{Flight, Opened};
 use crate::message;
 use crate::output::Notice;
 use crate::sa::candidates::Candidates;
@@ -23,15 +23,15 @@ use crate::wire::{self, ExchangeType, Flags, Header, NotifyType};
 #[derive(Debug)]
 enum Incoming {
     /// A repeat: answer it with these octets.
-    Repeat(Vec<u8>),
+    Repeat(Flight),
     /// A first request.
     First,
     /// An answer to our IKE_SA_INIT.
     Init(IkeSpi, initiator::Answer),
     /// An answer to our IKE_AUTH, or one more to our IKE_SA_INIT.
     Auth(IkeSpi, candidates::Answer),
-    /// IKE_AUTH for a half-open IKE SA; `None`: malformed inside.
-    HalfOpen(IkeSpi, Option<Box<Verified>>),
+    /// IKE_AUTH for a half-open IKE SA.
+    HalfOpen(IkeSpi, Opened),
     /// For an established IKE SA.
     Established(IkeSpi, Checked),
     /// The peer speaks another major version.
@@ -88,9 +88,8 @@ impl Endpoint {
             // AUTH does not cover the outer addresses: without a NAT they are those of IKE_SA_INIT, and a copy
             // that overtakes the original from elsewhere must not lead the tunnel there (RFC 7296 §2.23).
             Sa::HalfOpen(sa) if !from_peer && !sa.agreed.path.nat_remote => Err(DropReason::UnknownPeer),
-            Sa::HalfOpen(sa) => sa.check(header, datagram).map(|verified| Incoming::HalfOpen(ours, verified)),
+            Sa::HalfOpen(sa) => sa.check(header, datagram).map(|opened| Incoming::HalfOpen(ours, opened)),
             Sa::Established(sa) => match sa.check(header, datagram)? {
-                Checked::Repeat(response) => Ok(Incoming::Repeat(response)),
                 Checked::Hint if !from_peer => Err(DropReason::Unprotected),
                 checked => Ok(Incoming::Established(ours, checked)),
             },
@@ -131,7 +130,7 @@ impl Endpoint {
                 && sa.from == remote
                 && sa.agreed.request == datagram
             {
-                return Ok(Incoming::Repeat(sa.agreed.response.clone()));
+                return Ok(Incoming::Repeat(Flight::whole(sa.agreed.response.clone())));
             }
         }
         Ok(Incoming::First)
@@ -139,11 +138,11 @@ impl Endpoint {
 
     fn apply(&mut self, asked: &Asked<'_>, incoming: Incoming) {
         match incoming {
-            Incoming::Repeat(response) => self.ctx.send(asked.local, asked.remote, response),
+            Incoming::Repeat(response) => self.ctx.send_flight(asked.local, asked.remote, &response),
             Incoming::First => self.on_first(asked),
             Incoming::Init(spi, answer) => self.on_init_answer(spi, answer),
             Incoming::Auth(spi, answer) => self.on_auth_answer(spi, answer),
-            Incoming::HalfOpen(spi, verified) => self.on_auth_request(spi, asked, verified),
+            Incoming::HalfOpen(spi, opened) => self.on_auth_request(spi, asked, opened),
             Incoming::Established(spi, checked) => self.on_established(spi, asked, checked),
             Incoming::OtherVersion => self.on_other_version(asked),
         }
@@ -189,9 +188,18 @@ impl Endpoint {
         }
     }
 
-    fn on_auth_request(&mut self, spi: IkeSpi, asked: &Asked<'_>, verified: Option<Box<Verified>>) {
-        let Some(Sa::HalfOpen(sa)) = self.sas.remove(&spi) else { return };
-        match sa.conclude(&mut self.ctx, asked, verified.map(|verified| *verified)) {
+    fn on_auth_request(&mut self, spi: IkeSpi, asked: &Asked<'_>, opened: Opened) {
+        let Some(Sa::HalfOpen(mut sa)) = self.sas.remove(&spi) else { return };
+        let (verified, first) = match opened {
+            Opened::Whole(verified) => (Some(*verified), None),
+            Opened::Malformed => (None, None),
+            Opened::Fragment(fragment) => match sa.add(&self.ctx, *fragment, asked.datagram) {
+                Some(complete) => (complete.verified, Some(complete.first)),
+                None => return self.hold(Sa::HalfOpen(sa)),
+            },
+        };
+        let asked = &asked.with(first.as_deref());
+        match sa.conclude(&mut self.ctx, asked, verified) {
             responder::Outcome::Established { sa, initial_contact } => self.welcome(sa, initial_contact),
             responder::Outcome::Refused { last, failure } => {
                 self.bury(spi, last);
@@ -203,7 +211,14 @@ impl Endpoint {
     fn on_established(&mut self, spi: IkeSpi, asked: &Asked<'_>, checked: Checked) {
         let from = (asked.local, asked.remote);
         self.with_established(spi, |sa, ctx, events| match checked {
-            Checked::Repeat(_) => {}
+            Checked::Repeat => sa.answer_again(ctx, asked),
+            Checked::Fragment(fragment) => {
+                let Some(complete) = sa.add(ctx, asked, *fragment) else { return };
+                if asked.header.flags.response() {
+                    return sa.on_response(ctx, from, complete.verified, events);
+                }
+                sa.on_request(ctx, &asked.with(Some(&complete.first)), complete.verified, events);
+            }
             Checked::Request(verified) => sa.on_request(ctx, asked, Some(*verified), events),
             Checked::BadRequest => sa.on_request(ctx, asked, None, events),
             Checked::Response(verified) => sa.on_response(ctx, from, Some(*verified), events),

@@ -23,6 +23,8 @@ pub enum Timer {
     Retry,
     /// A replaced child's inbound SA has been kept long enough.
     Retire,
+    /// An incomplete fragmented message of the peer is forgotten (RFC 7383 §2.6).
+    Reassembly,
     /// A superfluous SA which the peer should have deleted is cleared away.
     Linger,
 }

@@ -4,9 +4,11 @@
 //! nothing about contents. RFC 7296 §2.1 (only the requester repeats; a repeated request gets the identical
 //! answer), §2.2 (IDs count from zero in each direction), §2.3 (window size, here always 1).
 
-use model::Instant;
+use model::{Instant, SecureRng};
 
 use crate::config::Retransmit;
+use crate::crypto::Protection;
+use crate::fragment::{Flight, SHRINK_AFTER, Sizes};
 
 /// Message IDs never wrap (RFC 7296 §2.2); an IKE SA that gets this far is rekeyed.
 pub(crate) const MESSAGE_ID_REKEY: u32 = 0x8000_0000;
@@ -26,8 +28,8 @@ pub(crate) struct RequestWindow<T> {
 pub(crate) struct Outstanding<T> {
     /// Its message ID.
     pub(crate) id: u32,
-    /// The datagram, sent again unchanged.
-    pub(crate) datagram: Vec<u8>,
+    /// The message, sent again unchanged unless it has to be cut smaller.
+    pub(crate) flight: Flight,
     /// What it is about.
     pub(crate) task: T,
     repeated: u32,
@@ -41,8 +43,8 @@ pub(crate) struct Outstanding<T> {
 pub(crate) enum Tick {
     /// Nothing yet.
     Wait,
-    /// Send the datagram again, for the `n`-th time.
-    Repeat { n: u32, datagram: Vec<u8> },
+    /// Send the request again, for the `n`-th time.
+    Repeat { n: u32 },
     /// Every repetition went unanswered.
     Exhausted,
 }
@@ -63,12 +65,12 @@ impl<T> RequestWindow<T> {
         self.next
     }
 
-    /// Records that `datagram` with the ID of [`RequestWindow::free`] goes out now.
-    pub(crate) fn sent(&mut self, now: Instant, schedule: &Retransmit, datagram: Vec<u8>, task: T) {
+    /// Records that `flight` with the ID of [`RequestWindow::free`] goes out now.
+    pub(crate) fn sent(&mut self, now: Instant, schedule: &Retransmit, flight: Flight, task: T) {
         let id = self.next;
         self.next = self.next.saturating_add(1);
         self.outstanding =
-            Some(Outstanding { id, datagram, task, repeated: 0, at: now, due: now + schedule.wait(0) });
+            Some(Outstanding { id, flight, task, repeated: 0, at: now, due: now + schedule.wait(0) });
     }
 
     /// Whether `id` is the answer we wait for.
@@ -111,12 +113,28 @@ impl<T> RequestWindow<T> {
         outstanding.repeated += 1;
         outstanding.at = now;
         outstanding.due = now + schedule.wait(outstanding.repeated);
-        Tick::Repeat { n: outstanding.repeated, datagram: outstanding.datagram.clone() }
+        Tick::Repeat { n: outstanding.repeated }
     }
 
-    /// Sends the outstanding request again at once, without counting it: the path just changed.
-    pub(crate) fn datagram(&self) -> Option<&[u8]> {
-        self.outstanding.as_ref().map(|outstanding| outstanding.datagram.as_slice())
+    /// The outstanding request as it was sent last.
+    pub(crate) fn flight(&self) -> Option<&Flight> {
+        self.outstanding.as_ref().map(|outstanding| &outstanding.flight)
+    }
+
+    /// The outstanding request as it goes out for the `n`-th time: cut smaller when it went unanswered twice
+    /// (RFC 7383 §2.5.2).
+    pub(crate) fn repeat(
+        &mut self,
+        n: u32,
+        seal: &mut Protection,
+        sizes: Option<Sizes>,
+        rng: &mut dyn SecureRng,
+    ) -> Option<Flight> {
+        let outstanding = self.outstanding.as_mut()?;
+        if n >= SHRINK_AFTER {
+            outstanding.flight.shrink(seal, sizes, rng);
+        }
+        Some(outstanding.flight.clone())
     }
 }
 
@@ -130,11 +148,12 @@ pub(crate) struct ResponseWindow {
 /// The last request we answered, kept to answer it again.
 #[derive(Clone, Debug)]
 pub(crate) struct Answered {
-    /// The request, octet by octet.
+    /// The request, octet by octet; of a fragmented one fragment 1.
     pub(crate) request: Vec<u8>,
     /// The answer, octet by octet.
-    pub(crate) response: Vec<u8>,
+    pub(crate) response: Flight,
     id: u32,
+    repeated: u32,
 }
 
 /// Where a request's message ID stands.
@@ -143,7 +162,9 @@ pub(crate) enum Position<'a> {
     /// The next one: process it.
     Fresh,
     /// The very request that was answered last: send this again.
-    Repeat(&'a [u8]),
+    Repeat(&'a Flight),
+    /// The same message ID as the request that was answered last, in other octets: perhaps cut anew.
+    Recent,
     /// Neither.
     Outside,
 }
@@ -159,6 +180,7 @@ impl ResponseWindow {
     pub(crate) fn position(&self, id: u32, datagram: &[u8]) -> Position<'_> {
         match &self.last {
             Some(last) if last.id == id && last.request == datagram => Position::Repeat(&last.response),
+            Some(last) if last.id == id => Position::Recent,
             _ if id == self.expected && id < u32::MAX => Position::Fresh,
             _ => Position::Outside,
         }
@@ -170,9 +192,24 @@ impl ResponseWindow {
     }
 
     /// Records the answer to the request with the expected ID.
-    pub(crate) fn answered(&mut self, request: Vec<u8>, response: Vec<u8>) {
-        self.last = Some(Answered { request, response, id: self.expected });
+    pub(crate) fn answered(&mut self, request: Vec<u8>, response: Flight) {
+        self.last = Some(Answered { request, response, id: self.expected, repeated: 0 });
         self.expected = self.expected.saturating_add(1);
+    }
+
+    /// The last answer once more; cut smaller when it was wanted again and again (RFC 7383 §2.5.2).
+    pub(crate) fn repeat(
+        &mut self,
+        seal: &mut Protection,
+        sizes: Option<Sizes>,
+        rng: &mut dyn SecureRng,
+    ) -> Option<Flight> {
+        let last = self.last.as_mut()?;
+        last.repeated = last.repeated.saturating_add(1);
+        if last.repeated >= SHRINK_AFTER {
+            last.response.shrink(seal, sizes, rng);
+        }
+        Some(last.response.clone())
     }
 
     /// What is left to say when the IKE SA is gone.
@@ -190,16 +227,17 @@ mod tests {
         let schedule = Retransmit::default();
         let mut window = RequestWindow::new(7);
         let start = Instant::from_secs(100);
-        window.sent(start, &schedule, vec![1, 2, 3], "task");
+        window.sent(start, &schedule, Flight::whole(vec![1, 2, 3]), "task");
         assert_eq!(window.free(), None);
         assert!(window.answers(7) && !window.answers(8));
         let mut repeats = 0;
         loop {
             let due = window.due().unwrap();
             match window.tick(due, &schedule, None) {
-                Tick::Repeat { n, datagram } => {
+                Tick::Repeat { n } => {
                     repeats += 1;
-                    assert_eq!((n, datagram), (repeats, vec![1, 2, 3]));
+                    assert_eq!(n, repeats);
+                    assert_eq!(window.flight().map(Flight::first), Some(&[1, 2, 3][..]));
                 }
                 Tick::Exhausted => {
                     assert_eq!(due - start, schedule.total());
@@ -217,7 +255,7 @@ mod tests {
     fn a_peer_that_is_heard_gets_more_repetitions_but_not_without_end() {
         let schedule = Retransmit::default();
         let mut window = RequestWindow::new(0);
-        window.sent(Instant::ZERO, &schedule, vec![1], ());
+        window.sent(Instant::ZERO, &schedule, Flight::whole(vec![1]), ());
         let mut repeats = 0;
         loop {
             let due = window.due().unwrap();
@@ -234,11 +272,11 @@ mod tests {
     fn rfc7296_2_2_message_ids_never_wrap() {
         let mut window = ResponseWindow::new(u32::MAX - 1);
         assert_eq!(window.position(u32::MAX - 1, b"a"), Position::Fresh);
-        window.answered(b"a".to_vec(), b"A".to_vec());
+        window.answered(b"a".to_vec(), Flight::whole(b"A".to_vec()));
         // The last number of all is never used, and zero does not come again.
         assert_eq!(window.position(u32::MAX, b"b"), Position::Outside);
         assert_eq!(window.position(0, b"b"), Position::Outside);
-        assert_eq!(window.position(u32::MAX - 1, b"a"), Position::Repeat(b"A"));
+        assert_eq!(window.position(u32::MAX - 1, b"a"), Position::Repeat(&Flight::whole(b"A".to_vec())));
     }
 
     #[test]
@@ -246,11 +284,11 @@ mod tests {
         let mut window = ResponseWindow::new(0);
         assert_eq!(window.position(0, b"a"), Position::Fresh);
         assert_eq!(window.position(1, b"a"), Position::Outside);
-        window.answered(b"a".to_vec(), b"A".to_vec());
-        assert_eq!(window.position(0, b"a"), Position::Repeat(b"A"));
-        assert_eq!(window.position(0, b"b"), Position::Outside);
+        window.answered(b"a".to_vec(), Flight::whole(b"A".to_vec()));
+        assert_eq!(window.position(0, b"a"), Position::Repeat(&Flight::whole(b"A".to_vec())));
+        assert_eq!(window.position(0, b"b"), Position::Recent);
         assert_eq!(window.position(1, b"b"), Position::Fresh);
-        window.answered(b"b".to_vec(), b"B".to_vec());
+        window.answered(b"b".to_vec(), Flight::whole(b"B".to_vec()));
         assert_eq!(window.position(0, b"a"), Position::Outside);
     }
 }

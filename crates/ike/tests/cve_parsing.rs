@@ -213,8 +213,8 @@ fn cve_2015_3240_degenerate_public_values_are_refused_in_every_group_and_leave_n
 }
 
 #[test]
-fn cve_2013_6076_2016_1287_2026_12413_fragments_of_any_numbering_change_nothing() {
-    // Fragmentation is not negotiated yet: an SKF payload counts as unprotected, whatever it holds.
+fn cve_2013_6076_2016_1287_2026_12413_fragments_of_any_numbering_change_nothing_unless_negotiated() {
+    // The script does not announce that it takes fragments: an SKF payload counts as unprotected.
     for (state, mut target, mut script) in everywhere() {
         let next = script.next;
         for exchange in [ExchangeType::IKE_SA_INIT, ExchangeType::IKE_AUTH, ExchangeType::INFORMATIONAL] {

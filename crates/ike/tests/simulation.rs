@@ -46,6 +46,8 @@ struct Scenario {
     groups: bool,
     /// Half-open IKE SAs need a cookie from the first one on.
     cookies: bool,
+    /// Everything but the smallest message goes in fragments of this size (RFC 7383).
+    fragments: Option<u16>,
     chaos: Duration,
 }
 
@@ -78,6 +80,7 @@ impl Scenario {
             partitions: of(12).chance(250),
             groups: of(13).chance(150),
             cookies: of(14).chance(150),
+            fragments: of(16).chance(300).then(|| of(17).pick(&[130, 160, 220, 300])),
             chaos: Duration::from_secs(of(15).between(40, 120)),
         }
     }
@@ -130,6 +133,7 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
     if scenario.cookies {
         config.limits.cookie_threshold = 0;
     }
+    config.fragment_size = Some(scenario.fragments.unwrap_or(1280));
     config.retire_delay = Duration::from_secs(2);
     let seconds = Duration::from_secs;
     let life = |rekey: u64, hard: u64| Lifetime {

@@ -634,10 +634,10 @@ fn rfc7296_3_3_6_a_proposal_with_an_unknown_transform_type_is_passed_over_for_th
 }
 
 #[test]
-fn rfc7383_fragmentation_is_not_announced_and_fragments_are_ignored() {
+fn rfc7383_2_3_fragments_of_an_answer_that_did_not_announce_them_are_ignored() {
     let (mut target, mut script, auth) = authenticating(29);
     let first = parse(&target.sent[0].payload).unwrap();
-    assert!(!notified(&first.payloads).contains(&NotifyType::IKEV2_FRAGMENTATION_SUPPORTED));
+    assert!(notified(&first.payloads).contains(&NotifyType::IKEV2_FRAGMENTATION_SUPPORTED));
     let asked = parse_header(&auth).unwrap();
     let header = script.header(ExchangeType::IKE_AUTH, true, asked.message_id);
     let encoded = ike::wire::encode_payloads(&script.auth_payloads());

@@ -3,6 +3,8 @@
 
 #[path = "support/hostile_peer.rs"]
 mod hostile_peer;
+#[path = "support/reassembly.rs"]
+mod reassembly;
 #[path = "support/scenario.rs"]
 mod scenario;
 #[path = "support/script.rs"]
@@ -40,5 +42,23 @@ fn scenarios_end_with_one_tunnel() {
 fn hostile_peers_neither_crash_nor_grow_an_endpoint() {
     for input in seeds("hostile_peer").into_iter().chain(random(2)) {
         hostile_peer::run(&input);
+    }
+}
+
+#[test]
+fn fragments_in_any_order_numbering_and_repetition_complete_exactly_what_they_should() {
+    for input in seeds("reassembly").into_iter().chain(random(3)) {
+        reassembly::run(&input);
+    }
+    // Few pieces, so that many sets become complete.
+    let mut dice = Dice(4);
+    for _ in 0..300 {
+        let input: Vec<u8> = (0..40)
+            .flat_map(|_| {
+                let total = 1 + dice.octet() % 4;
+                [dice.octet(), 1 + dice.octet() % total, total, dice.octet()]
+            })
+            .collect();
+        reassembly::run(&input);
     }
 }

@@ -46,6 +46,8 @@ pub struct Settings {
     pub routes: Vec<String>,
     /// Further lines inside the connection.
     pub extra: String,
+    /// Further lines for the daemon itself.
+    pub daemon: String,
 }
 
 impl Settings {
@@ -76,6 +78,7 @@ impl Settings {
             initiates: false,
             routes: vec![families.lan().to_owned()],
             extra: String::new(),
+            daemon: String::new(),
         }
     }
 
@@ -172,7 +175,10 @@ impl<'t> StrongSwan<'t> {
         let (directory, socket) = (&self.directory, self.socket());
         let _ = std::fs::remove_file(&socket);
         let conf = directory.join("strongswan.conf");
-        std::fs::write(&conf, strongswan_conf(&socket, &directory.join("charon.log")))?;
+        std::fs::write(
+            &conf,
+            strongswan_conf(&socket, &directory.join("charon.log"), &self.settings.daemon),
+        )?;
         self.process = Some(Process::spawn(&Spawn {
             namespace: self.namespace,
             // /run is its own: the pid file of charon-systemd has a fixed name.
@@ -309,7 +315,7 @@ impl<'t> StrongSwan<'t> {
     }
 }
 
-fn strongswan_conf(socket: &Path, log: &Path) -> String {
+fn strongswan_conf(socket: &Path, log: &Path, more: &str) -> String {
     let (socket, log) = (socket.display(), log.display());
     [
         "charon-systemd {",
@@ -317,6 +323,7 @@ fn strongswan_conf(socket: &Path, log: &Path) -> String {
         "install_routes = no\ninstall_virtual_ip = no",
         // Quick to give up, so that a test sees its state gone; AWS's own timers are slower.
         "retransmit_timeout = 1.0\nretransmit_tries = 3",
+        more,
         &format!(
             "plugins {{\nvici {{ socket = unix://{socket} }}\nkernel-libipsec {{ allow_peer_ts = yes }}\n}}"
         ),

@@ -33,6 +33,7 @@ pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, psk: Secret) -> ike::C
         ike_lifetime: lifetime(tunnel.ike_rekey()),
         child_lifetime: lifetime(tunnel.esp_rekey()),
         liveness: liveness(tunnel.dpd_timeout),
+        fragment_size: Some(tunnel.ike.fragment_size.min(tunnel.path_mtu)),
         ..ike::Config::new(local, tunnel.outside, psk)
     }
 }

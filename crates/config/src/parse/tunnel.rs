@@ -20,6 +20,8 @@ use crate::{
 const DEFAULT_DPD: Duration = Duration::from_secs(40);
 const DEFAULT_MARGIN: Duration = Duration::from_secs(270);
 const DEFAULT_IKE_LIFETIME: Duration = Duration::from_secs(28_800);
+/// RFC 7383 §2.5.1, as strongSwan has it.
+const DEFAULT_FRAGMENT_SIZE: u16 = 1280;
 const DEFAULT_ESP_LIFETIME: Duration = Duration::from_secs(3_600);
 const DEFAULT_PATH_MTU: u16 = 1500;
 const DEFAULT_REPLAY_WINDOW: u32 = 1024;
@@ -302,6 +304,7 @@ fn default_ike() -> Ike {
         integrity: vec![IntegrityAlgorithm::Sha2_384],
         dh_groups: strong_groups(),
         lifetime: DEFAULT_IKE_LIFETIME,
+        fragment_size: DEFAULT_FRAGMENT_SIZE,
     }
 }
 
@@ -327,7 +330,10 @@ fn ike(reader: &mut Reader<'_, '_>, peer: Peer) -> Ike {
         Peer::Other => limit(peer, 10, 10, 86_400),
     };
     let lifetime = reader.duration("lifetime", range).map_or(default.lifetime, |at| at.value);
-    Ike { encryption, integrity, dh_groups, lifetime }
+    let fragment_size =
+        reader.number("fragment_size", 576..=1500).and_then(|at| u16::try_from(at.value).ok());
+    let fragment_size = fragment_size.unwrap_or(default.fragment_size);
+    Ike { encryption, integrity, dh_groups, lifetime, fragment_size }
 }
 
 fn esp(reader: &mut Reader<'_, '_>, peer: Peer) -> Esp {

@@ -96,6 +96,26 @@ impl Cipher {
         body
     }
 
+    /// Octets of what [`Self::frame`] makes of `plaintext` octets.
+    pub(super) const fn framed_len(&self, plaintext: usize) -> usize {
+        let (iv, icv) = self.overhead();
+        let padding = match self {
+            Self::Gcm { .. } => 0,
+            Self::Cbc { .. } => (BLOCK - (plaintext + 1) % BLOCK) % BLOCK,
+        };
+        iv + plaintext + padding + 1 + icv
+    }
+
+    /// Octets of plaintext that a body of at most `body` octets holds.
+    pub(super) const fn room(&self, body: usize) -> usize {
+        let (iv, icv) = self.overhead();
+        let ciphertext = body.saturating_sub(iv + icv);
+        match self {
+            Self::Gcm { .. } => ciphertext.saturating_sub(1),
+            Self::Cbc { .. } => (ciphertext - ciphertext % BLOCK).saturating_sub(1),
+        }
+    }
+
     /// Octets of IV and of ICV.
     const fn overhead(&self) -> (usize, usize) {
         match self {

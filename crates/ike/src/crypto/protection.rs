@@ -6,7 +6,7 @@ use super::algorithm::Suite;
 use super::cipher::Cipher;
 use super::keys::SaKeys;
 use crate::wire::{
-    self, Encrypted, EncryptedFragment, HEADER_LEN, Header, Payload, PayloadType, Sealed, encode,
+    self, Encoded, Encrypted, EncryptedFragment, HEADER_LEN, Header, Payload, PayloadType, Sealed, encode,
     encode_payloads, parse_payloads, split_encrypted,
 };
 
@@ -134,10 +134,24 @@ impl Protection {
     /// A whole protected datagram: `header`, and one SK payload around `payloads`. The initiator and response
     /// flags in `header` are the caller's.
     pub fn seal(&mut self, header: &Header, payloads: &[Payload], rng: &mut dyn SecureRng) -> Vec<u8> {
-        let inside = encode_payloads(payloads);
+        self.seal_encoded(header, &encode_payloads(payloads), rng)
+    }
+
+    /// As [`Self::seal`], for payloads that are encoded already.
+    pub fn seal_encoded(&mut self, header: &Header, inside: &Encoded, rng: &mut dyn SecureRng) -> Vec<u8> {
         let data = self.cipher.frame(&inside.bytes);
         let sk = Payload::Encrypted(Encrypted { first: inside.first, data });
         self.finish(encode(header, &[sk]), BODY_AT, rng)
+    }
+
+    /// Octets of the datagram that [`Self::seal_encoded`] makes of `content` octets.
+    pub fn sealed_len(&self, content: usize) -> usize {
+        BODY_AT + self.cipher.framed_len(content)
+    }
+
+    /// Octets of content that a fragment of at most `datagram` octets holds; zero when it holds none.
+    pub fn fragment_room(&self, datagram: usize) -> usize {
+        self.cipher.room(datagram.saturating_sub(BODY_AT + FRAGMENT_NUMBERS))
     }
 
     /// One fragment as a whole datagram; `piece` is its part of [`wire::encode_payloads`]. The caller has made

@@ -11,8 +11,10 @@ use super::established::Established;
 use super::nat::Path;
 use crate::auth::psk::Transcript;
 use crate::auth::{identification, identity, is_expected};
-use crate::crypto::{OpenError, Protection, SaKeys, Suite, Verified};
+use crate::config::Config;
+use crate::crypto::{Protection, SaKeys, Suite, Verified, VerifiedFragment};
 use crate::error::{DropReason, Failure, Stage};
+use crate::fragment::{Complete, Flight, Opened, Reassembly, Sizes};
 use crate::message::{self, Parts};
 use crate::negotiate;
 use crate::status::Role;
@@ -37,12 +39,19 @@ pub(crate) struct Agreed {
     pub(crate) ni: Vec<u8>,
     pub(crate) nr: Vec<u8>,
     pub(crate) path: Path,
+    /// Both sides take fragments (RFC 7383 §2.3).
+    pub(crate) fragmentation: bool,
     pub(crate) started: Instant,
     /// The input that began it, see [`Ctx::turn`].
     pub(crate) turn: u64,
 }
 
 impl Agreed {
+    /// How large our datagrams may be; `None`: no fragments.
+    pub(crate) fn sizes(&self, config: &Config) -> Option<Sizes> {
+        Sizes::new(config, &self.path).filter(|_| self.fragmentation)
+    }
+
     /// What AUTH is computed over.
     pub(crate) fn transcript(&self) -> Transcript<'_> {
         Transcript {
@@ -62,6 +71,7 @@ pub(crate) struct Authenticating {
     pub(crate) agreed: Agreed,
     offer: ChildOffer,
     window: RequestWindow<()>,
+    reassembly: Reassembly,
     refused: Option<(Instant, Failure)>,
 }
 
@@ -72,6 +82,8 @@ pub(crate) enum Answer {
     Protected(Box<Verified>),
     /// Protected, but malformed inside.
     Malformed,
+    /// A part of a protected answer, and the datagram it came in.
+    Fragment(Box<VerifiedFragment>, Vec<u8>),
     /// An error in the clear, from whomever.
     Refusal(Failure),
 }
@@ -101,11 +113,13 @@ impl Authenticating {
         payloads.extend(offer.payloads(&ctx.config));
         let header =
             Header::new(agreed.spi_i, agreed.spi_r, ExchangeType::IKE_AUTH, Flags::new(true, false), 1);
-        let datagram = agreed.seal.seal(&header, &payloads, &mut *ctx.rng);
+        let sizes = agreed.sizes(&ctx.config);
+        let flight = Flight::seal(&mut agreed.seal, &header, &payloads, sizes, &mut *ctx.rng);
+        ctx.send_flight(agreed.path.local, agreed.path.remote, &flight);
         let mut window = RequestWindow::new(1);
-        window.sent(ctx.now, &ctx.config.retransmit, datagram.clone(), ());
-        ctx.send(agreed.path.local, agreed.path.remote, datagram);
-        Self { agreed, offer, window, refused: None }
+        window.sent(ctx.now, &ctx.config.retransmit, flight, ());
+        let reassembly = Reassembly::new(agreed.fragmentation);
+        Self { agreed, offer, window, reassembly, refused: None }
     }
 
     /// Judges an answer; changes nothing.
@@ -119,19 +133,17 @@ impl Authenticating {
         if !self.window.answers(header.message_id) {
             return Err(DropReason::MessageId);
         }
-        match self.agreed.open.open(datagram) {
-            Ok(verified) => Ok(Answer::Protected(Box::new(verified))),
-            Err(OpenError::Inner { .. }) => Ok(Answer::Malformed),
-            Err(OpenError::NotEncrypted) => {
+        match self.reassembly.open(&self.agreed.open, datagram) {
+            Ok(Opened::Whole(verified)) => Ok(Answer::Protected(verified)),
+            Ok(Opened::Malformed) => Ok(Answer::Malformed),
+            Ok(Opened::Fragment(fragment)) => Ok(Answer::Fragment(fragment, datagram.to_vec())),
+            Err(DropReason::Unprotected) => {
                 let message = wire::parse(datagram).map_err(DropReason::Malformed)?;
                 let parts = Parts::new(message.payloads);
                 let error = parts.error().ok_or(DropReason::Unprotected)?;
                 Ok(Answer::Refusal(Failure::from_notify(error, Stage::Auth, "")))
             }
-            Err(OpenError::Outer(error)) => Err(DropReason::Malformed(error)),
-            Err(OpenError::Size(_) | OpenError::Integrity | OpenError::FragmentSet) => {
-                Err(DropReason::Forged)
-            }
+            Err(reason) => Err(reason),
         }
     }
 
@@ -139,6 +151,11 @@ impl Authenticating {
     pub(crate) fn refuse(&mut self, ctx: &Ctx, failure: Failure) {
         let deadline = ctx.now + ctx.config.limits.hint_grace;
         self.refused.get_or_insert((deadline, failure));
+    }
+
+    /// Stores a part of the answer; gives the whole when it is complete.
+    pub(crate) fn add(&mut self, ctx: &Ctx, fragment: VerifiedFragment, datagram: &[u8]) -> Option<Complete> {
+        self.reassembly.add(ctx.now, fragment, datagram)
     }
 
     /// Gives the child's SPI back when the attempt ends.
@@ -218,10 +235,14 @@ impl Authenticating {
         {
             return Some(failure.clone());
         }
+        self.reassembly.tick(ctx.now);
         match self.window.tick(ctx.now, &ctx.config.retransmit, None) {
             Tick::Wait => None,
-            Tick::Repeat { n, datagram } => {
-                ctx.repeat(Stage::Auth, n, &self.agreed.path, datagram);
+            Tick::Repeat { n } => {
+                let sizes = self.agreed.sizes(&ctx.config);
+                if let Some(flight) = self.window.repeat(n, &mut self.agreed.seal, sizes, &mut *ctx.rng) {
+                    ctx.repeat(Stage::Auth, n, &self.agreed.path, &flight);
+                }
                 None
             }
             Tick::Exhausted => {
@@ -243,5 +264,6 @@ impl Authenticating {
         out.extend([self.agreed.spi_i.0, self.agreed.spi_r.0, u64::from(self.offer.spi_in.get())]);
         out.push(self.window.due().map_or(0, Instant::as_nanos));
         out.push(u64::from(self.refused.is_some()));
+        self.reassembly.digest(out);
     }
 }

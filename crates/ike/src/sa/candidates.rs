@@ -100,6 +100,9 @@ impl Candidates {
             }
             authenticating::Answer::Protected(verified) => Some(*verified),
             authenticating::Answer::Malformed => None,
+            authenticating::Answer::Fragment(fragment, datagram) => {
+                self.list.get_mut(index)?.add(ctx, *fragment, &datagram)?.verified
+            }
         };
         match self.list.remove(index).conclude(ctx, verified) {
             Outcome::Failed(_) if !self.list.is_empty() => None,

@@ -14,8 +14,10 @@ use super::create_child::ChildExchange;
 use super::nat::Path;
 use super::rekey::IkeExchange;
 use super::{Ctx, Ending, Event};
-use crate::crypto::{self, ChildKeys, OpenError, Protection, Suite, Verified};
+use crate::config::Config;
+use crate::crypto::{self, ChildKeys, Protection, Suite, Verified, VerifiedFragment};
 use crate::error::{DropReason, Failure, Stage};
+use crate::fragment::{Complete, Flight, Opened, Reassembly, Sizes};
 use crate::message::{self, Parts};
 use crate::negotiate::EspChoice;
 use crate::output::{CloseReason, Notice, Output};
@@ -60,6 +62,10 @@ pub(crate) struct Established {
     /// The peer told that it lost the child: we create the next one even if we otherwise wait.
     pub(crate) child_wanted: bool,
     pub(crate) contact: Option<Contact>,
+    /// The peer's requests and its answers, as far as they come in fragments.
+    pub(crate) partial_request: Reassembly,
+    /// See [`Self::partial_request`].
+    pub(crate) partial_response: Reassembly,
 }
 
 /// Where an IKE SA stands among those of its endpoint; see `docs/ike-states.md`.
@@ -126,13 +132,17 @@ pub(crate) struct Birth {
     /// Message IDs of our next and the peer's next request.
     pub(crate) next: (u32, u32),
     pub(crate) contact: Option<Contact>,
+    /// Both sides take fragments (RFC 7383 §2.3); a rekeyed IKE SA inherits it.
+    pub(crate) fragmentation: bool,
 }
 
 /// A judged message.
 #[derive(Debug)]
 pub(crate) enum Checked {
-    /// A request that was answered already, and that answer.
-    Repeat(Vec<u8>),
+    /// A request that was answered already.
+    Repeat,
+    /// A part of a message.
+    Fragment(Box<VerifiedFragment>),
     Request(Box<Verified>),
     /// Authentic, and malformed inside.
     BadRequest,
@@ -148,6 +158,16 @@ pub(crate) struct Asked<'a> {
     pub(crate) datagram: &'a [u8],
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+}
+
+impl<'a> Asked<'a> {
+    /// The same request, known by its first fragment's datagram where it came in fragments.
+    pub(crate) fn with<'b>(&'b self, first: Option<&'b [u8]>) -> Asked<'b>
+    where
+        'a: 'b,
+    {
+        Asked { datagram: first.unwrap_or(self.datagram), ..*self }
+    }
 }
 
 impl Established {
@@ -171,6 +191,7 @@ impl Established {
             rekeys: 0,
             next,
             contact: Some(Contact { lowest_nonce, turn: agreed.turn, request }),
+            fragmentation: agreed.fragmentation,
         };
         let sa = Self::born(ctx, birth);
         let took = ctx.now - agreed.started;
@@ -210,6 +231,8 @@ impl Established {
             child_failures: 0,
             child_wanted: false,
             contact: birth.contact,
+            partial_request: Reassembly::new(birth.fragmentation),
+            partial_response: Reassembly::new(birth.fragmentation),
         }
     }
 
@@ -243,14 +266,62 @@ impl Established {
             return self.check_response(header, datagram);
         }
         match self.responses.position(header.message_id, datagram) {
-            Position::Repeat(response) => return Ok(Checked::Repeat(response.to_vec())),
-            Position::Outside => return Err(DropReason::MessageId),
+            Position::Repeat(_) => return Ok(Checked::Repeat),
+            //= RFC 7383 §2.6.1: of a request cut anew, fragment 1 alone asks for the answer once more.
+            Position::Recent if self.fragmentation() => {
+                let fragment = self.open.open_fragment(datagram).map_err(|_| DropReason::MessageId)?;
+                return if fragment.number == 1 { Ok(Checked::Repeat) } else { Err(DropReason::MessageId) };
+            }
+            Position::Recent | Position::Outside => return Err(DropReason::MessageId),
             Position::Fresh => {}
         }
-        match self.open.open(datagram) {
-            Ok(verified) => Ok(Checked::Request(Box::new(verified))),
-            Err(OpenError::Inner { .. }) => Ok(Checked::BadRequest),
-            Err(error) => Err(dropped(error)),
+        Ok(match self.partial_request.open(&self.open, datagram)? {
+            Opened::Whole(verified) => Checked::Request(verified),
+            Opened::Malformed => Checked::BadRequest,
+            Opened::Fragment(fragment) => Checked::Fragment(fragment),
+        })
+    }
+
+    /// Whether both sides take fragments.
+    pub(crate) const fn fragmentation(&self) -> bool {
+        self.partial_request.negotiated
+    }
+
+    /// How large our datagrams may be; `None`: no fragments.
+    fn sizes(&self, config: &Config) -> Option<Sizes> {
+        Sizes::new(config, &self.path).filter(|_| self.fragmentation())
+    }
+
+    /// Stores a part of a message; gives the whole when it is complete.
+    pub(crate) fn add(
+        &mut self,
+        ctx: &Ctx,
+        asked: &Asked<'_>,
+        fragment: VerifiedFragment,
+    ) -> Option<Complete> {
+        let partial = if asked.header.flags.response() {
+            &mut self.partial_response
+        } else {
+            &mut self.partial_request
+        };
+        partial.add(ctx.now, fragment, asked.datagram)
+    }
+
+    /// Answers a repeated request as before.
+    pub(crate) fn answer_again(&mut self, ctx: &mut Ctx, asked: &Asked<'_>) {
+        let sizes = self.sizes(&ctx.config);
+        if let Some(flight) = self.responses.repeat(&mut self.seal, sizes, &mut *ctx.rng) {
+            ctx.send_flight(asked.local, asked.remote, &flight);
+        }
+    }
+
+    /// Our request under way once more, for the `n`-th time.
+    pub(crate) fn ask_again(&mut self, ctx: &mut Ctx, n: u32) {
+        let stage = self.requests.outstanding().map_or(Stage::Informational, Request::stage);
+        let sizes = self.sizes(&ctx.config);
+        self.last_sent = ctx.now;
+        if let Some(flight) = self.requests.repeat(n, &mut self.seal, sizes, &mut *ctx.rng) {
+            ctx.repeat(stage, n, &self.path, &flight);
         }
     }
 
@@ -259,15 +330,18 @@ impl Established {
         if !self.requests.answers(header.message_id) {
             return Err(DropReason::MessageId);
         }
-        match self.open.open(datagram) {
-            Ok(_) if expected != Some(header.exchange) => Err(DropReason::Unexpected),
-            Ok(verified) => Ok(Checked::Response(Box::new(verified))),
-            Err(OpenError::Inner { .. }) => Ok(Checked::BadResponse),
-            Err(OpenError::NotEncrypted) => {
+        match self.partial_response.open(&self.open, datagram) {
+            Ok(Opened::Whole(_) | Opened::Fragment(_)) if expected != Some(header.exchange) => {
+                Err(DropReason::Unexpected)
+            }
+            Ok(Opened::Whole(verified)) => Ok(Checked::Response(verified)),
+            Ok(Opened::Fragment(fragment)) => Ok(Checked::Fragment(fragment)),
+            Ok(Opened::Malformed) => Ok(Checked::BadResponse),
+            Err(DropReason::Unprotected) => {
                 let message = wire::parse(datagram).map_err(DropReason::Malformed)?;
                 Parts::new(message.payloads).error().map(|_| Checked::Hint).ok_or(DropReason::Unprotected)
             }
-            Err(error) => Err(dropped(error)),
+            Err(reason) => Err(reason),
         }
     }
 
@@ -321,11 +395,13 @@ impl Established {
         let flags = Flags::new(self.role == Role::Initiator, true);
         let header =
             Header::new(self.spi_i, self.spi_r, asked.header.exchange, flags, asked.header.message_id);
-        let datagram = self.seal.seal(&header, payloads, &mut *ctx.rng);
+        let sizes = self.sizes(&ctx.config);
+        let flight = Flight::seal(&mut self.seal, &header, payloads, sizes, &mut *ctx.rng);
         self.last_sent = ctx.now;
         //= RFC 7296 §2.11: the answer goes to where the request came from.
-        ctx.send(asked.local, asked.remote, datagram.clone());
-        self.responses.answered(asked.datagram.to_vec(), datagram);
+        ctx.send_flight(asked.local, asked.remote, &flight);
+        self.responses.answered(asked.datagram.to_vec(), flight);
+        self.partial_request.clear();
     }
 
     /// Seals and sends a request. The window must be free.
@@ -333,10 +409,12 @@ impl Established {
         let Some(id) = self.requests.free() else { return };
         let flags = Flags::new(self.role == Role::Initiator, false);
         let header = Header::new(self.spi_i, self.spi_r, request.exchange(), flags, id);
-        let datagram = self.seal.seal(&header, payloads, &mut *ctx.rng);
-        self.requests.sent(ctx.now, &ctx.config.retransmit, datagram.clone(), request);
+        let sizes = self.sizes(&ctx.config);
+        let flight = Flight::seal(&mut self.seal, &header, payloads, sizes, &mut *ctx.rng);
+        ctx.send_flight(self.path.local, self.path.remote, &flight);
+        self.requests.sent(ctx.now, &ctx.config.retransmit, flight, request);
         self.last_sent = ctx.now;
-        ctx.send(self.path.local, self.path.remote, datagram);
+        self.partial_response.clear();
     }
 
     /// Acts on a checked answer to our request; `None`: authentic, and malformed inside.
@@ -432,13 +510,7 @@ impl Established {
         for child in &self.children {
             child.digest(out);
         }
-    }
-}
-
-fn dropped(error: OpenError) -> DropReason {
-    match error {
-        OpenError::Outer(error) | OpenError::Inner { error, .. } => DropReason::Malformed(error),
-        OpenError::NotEncrypted => DropReason::Unprotected,
-        OpenError::Size(_) | OpenError::Integrity | OpenError::FragmentSet => DropReason::Forged,
+        self.partial_request.digest(out);
+        self.partial_response.digest(out);
     }
 }

@@ -13,7 +13,8 @@ use super::nat::{self, Path};
 use crate::config::Config;
 use crate::crypto::{self, KeyInputs, KeyPair, Protection, Sender};
 use crate::error::{DropReason, Failure, Stage};
-use crate::message::{Parts, wanted_group};
+use crate::fragment::Flight;
+use crate::message::{self, Parts, wanted_group};
 use crate::negotiate;
 use crate::output::Notice;
 use crate::window::{RequestWindow, Tick};
@@ -93,11 +94,15 @@ impl Initiator {
         }));
         payloads.push(Payload::Nonce(self.nonce.clone()));
         payloads.extend(self.detection.clone());
+        //= RFC 7383 §2.3: announced by the initiator, confirmed by the responder.
+        if ctx.config.fragment_size.is_some() {
+            payloads.push(message::notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, []));
+        }
         let header =
             Header::new(self.spi, IkeSpi::ZERO, ExchangeType::IKE_SA_INIT, Flags::new(true, false), 0);
         let datagram = wire::encode(&header, &payloads);
         self.window = RequestWindow::new(0);
-        self.window.sent(ctx.now, &ctx.config.retransmit, datagram.clone(), ());
+        self.window.sent(ctx.now, &ctx.config.retransmit, Flight::whole(datagram.clone()), ());
         ctx.send(self.path.local, self.path.remote, datagram);
     }
 
@@ -181,7 +186,9 @@ impl Initiator {
         };
         let mut path = self.path;
         path.detect(config, parts, header.spi_i, header.spi_r);
-        let request = self.window.datagram().unwrap_or_default().to_vec();
+        let request = self.window.flight().map(|flight| flight.first().to_vec()).unwrap_or_default();
+        let fragmentation = config.fragment_size.is_some()
+            && parts.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         Ok(Answer::Agreed(Box::new(Agreed {
             spi_i: self.spi,
             spi_r: header.spi_r,
@@ -194,6 +201,7 @@ impl Initiator {
             ni: self.nonce.clone(),
             nr: nr.clone(),
             path,
+            fragmentation,
             started: self.started,
             turn: self.turn,
         })))
@@ -244,8 +252,10 @@ impl Initiator {
         }
         match self.window.tick(ctx.now, &ctx.config.retransmit, None) {
             Tick::Wait => None,
-            Tick::Repeat { n, datagram } => {
-                ctx.repeat(Stage::SaInit, n, &self.path, datagram);
+            Tick::Repeat { n } => {
+                if let Some(flight) = self.window.flight() {
+                    ctx.repeat(Stage::SaInit, n, &self.path, flight);
+                }
                 None
             }
             Tick::Exhausted => {

@@ -18,12 +18,7 @@ impl Established {
     pub(crate) fn tick(&mut self, ctx: &mut Ctx, events: &mut Vec<Event>) {
         match self.requests.tick(ctx.now, &ctx.config.retransmit, Some(self.last_heard)) {
             Tick::Wait => {}
-            Tick::Repeat { n, datagram } => {
-                let stage = self.requests.outstanding().map_or(crate::Stage::Informational, Request::stage);
-                self.last_sent = ctx.now;
-                let path = self.path;
-                ctx.repeat(stage, n, &path, datagram);
-            }
+            Tick::Repeat { n } => self.ask_again(ctx, n),
             Tick::Exhausted => {
                 let Some(request) = self.requests.take() else { return };
                 let ending = match (&request, self.standing) {
@@ -35,6 +30,8 @@ impl Established {
                 return events.push(Event::Gone(ending));
             }
         }
+        self.partial_request.tick(ctx.now);
+        self.partial_response.tick(ctx.now);
         self.age(ctx);
         self.age_children(ctx);
         self.keep_alive(ctx);
@@ -148,6 +145,8 @@ impl Established {
     pub(crate) fn due(&self, ctx: &Ctx) -> Option<(Instant, Timer)> {
         let mut due: Vec<(Instant, Timer)> = Vec::new();
         due.extend(self.requests.due().map(|at| (at, Timer::Retransmit)));
+        let partial = [self.partial_request.due(), self.partial_response.due()];
+        due.extend(partial.into_iter().flatten().map(|at| (at, Timer::Reassembly)));
         due.extend(self.keepalive_at(ctx).map(|at| (at, Timer::Keepalive)));
         if self.close.is_none() {
             due.push((self.expires, Timer::Expire));

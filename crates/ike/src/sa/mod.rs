@@ -26,6 +26,7 @@ use model::{IkeSpi, Instant, SecureRng, Spi};
 use crate::config::{Config, Lifetime};
 use crate::crypto::CookieSecrets;
 use crate::error::{Failure, Stage};
+use crate::fragment::Flight;
 use crate::output::{ChildId, CloseReason, Notice, Output, Transmit};
 use established::Established;
 use nat::Path;
@@ -96,6 +97,13 @@ impl Ctx {
         self.outputs.push_back(Output::Send(Transmit { local, remote, non_esp_marker, payload }));
     }
 
+    /// Queues all datagrams of a message.
+    pub(crate) fn send_flight(&mut self, local: SocketAddr, remote: SocketAddr, flight: &Flight) {
+        for datagram in flight.datagrams() {
+            self.send(local, remote, datagram.clone());
+        }
+    }
+
     /// Queues something to log.
     pub(crate) fn notice(&mut self, notice: Notice) {
         self.outputs.push_back(Output::Notice(notice));
@@ -108,10 +116,10 @@ impl Ctx {
     }
 
     /// Sends a request once more.
-    pub(crate) fn repeat(&mut self, stage: Stage, n: u32, path: &Path, datagram: Vec<u8>) {
+    pub(crate) fn repeat(&mut self, stage: Stage, n: u32, path: &Path, flight: &Flight) {
         self.retransmits += 1;
         self.notice(Notice::Retransmit { stage, n });
-        self.send(path.local, path.remote, datagram);
+        self.send_flight(path.local, path.remote, flight);
     }
 
     /// Reports a failure that anybody may have caused: now and then only.

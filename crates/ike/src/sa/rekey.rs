@@ -253,6 +253,7 @@ impl Established {
             //= RFC 7296 §2.2: message IDs of the new IKE SA begin at zero, in both directions.
             next: (0, 0),
             contact: None,
+            fragmentation: self.fragmentation(),
         };
         let mut new = Self::born(ctx, birth);
         new.close = self.close;

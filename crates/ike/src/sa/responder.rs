@@ -15,8 +15,9 @@ use super::child::{self, NewChild};
 use super::established::{Asked, Established};
 use super::nat::{self, Path};
 use crate::auth::{identification, identity, is_expected};
-use crate::crypto::{self, KeyInputs, KeyPair, OpenError, Protection, Sender, Verified};
+use crate::crypto::{self, KeyInputs, KeyPair, Protection, Sender, Verified, VerifiedFragment};
 use crate::error::{DropReason, Failure, Stage};
+use crate::fragment::{Complete, Flight, Opened, Reassembly};
 use crate::message::{self, Parts};
 use crate::negotiate;
 use crate::output::Notice;
@@ -31,6 +32,7 @@ pub(crate) struct HalfOpen {
     pub(crate) expires: Instant,
     /// Where the request came from.
     pub(crate) from: SocketAddr,
+    reassembly: Reassembly,
 }
 
 /// What becomes of a first request.
@@ -164,25 +166,42 @@ fn agree(
     if path.supported {
         payloads.extend(nat::detection(ctx, spi_i, spi_r, first.local, first.remote));
     }
+    //= RFC 7383 §2.3: confirmed to an initiator that announced it.
+    let fragmentation = ctx.config.fragment_size.is_some()
+        && parts.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
+    if fragmentation {
+        payloads.push(message::notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, []));
+    }
     let header = Header::new(spi_i, spi_r, ExchangeType::IKE_SA_INIT, Flags::new(false, true), 0);
     let response = wire::encode(&header, &payloads);
     ctx.notice(Notice::HandshakeReceived { remote: first.remote });
     ctx.send(first.local, first.remote, response.clone());
     let request = first.datagram.to_vec();
     let (ni, started, turn) = (ni.to_vec(), ctx.now, ctx.turn);
-    let agreed =
-        Agreed { spi_i, spi_r, suite, keys, seal, open, request, response, ni, nr, path, started, turn };
+    let agreed = Agreed {
+        spi_i,
+        spi_r,
+        suite,
+        keys,
+        seal,
+        open,
+        request,
+        response,
+        ni,
+        nr,
+        path,
+        fragmentation,
+        started,
+        turn,
+    };
     let expires = ctx.now + ctx.config.limits.half_open_timeout;
-    Some(Opening::HalfOpen(Box::new(HalfOpen { agreed, expires, from: first.remote })))
+    let reassembly = Reassembly::new(fragmentation);
+    Some(Opening::HalfOpen(Box::new(HalfOpen { agreed, expires, from: first.remote, reassembly })))
 }
 
 impl HalfOpen {
-    /// Judges an IKE_AUTH request; changes nothing. `None`: authentic, and malformed inside.
-    pub(crate) fn check(
-        &self,
-        header: &Header,
-        datagram: &[u8],
-    ) -> Result<Option<Box<Verified>>, DropReason> {
+    /// Judges an IKE_AUTH request; changes nothing.
+    pub(crate) fn check(&self, header: &Header, datagram: &[u8]) -> Result<Opened, DropReason> {
         if header.flags.response() || !header.flags.initiator() || header.spi_i != self.agreed.spi_i {
             return Err(DropReason::Flags);
         }
@@ -192,15 +211,12 @@ impl HalfOpen {
         if header.message_id != 1 {
             return Err(DropReason::MessageId);
         }
-        match self.agreed.open.open(datagram) {
-            Ok(verified) => Ok(Some(Box::new(verified))),
-            Err(OpenError::Inner { .. }) => Ok(None),
-            Err(OpenError::Outer(error)) => Err(DropReason::Malformed(error)),
-            Err(OpenError::NotEncrypted) => Err(DropReason::Unprotected),
-            Err(OpenError::Size(_) | OpenError::Integrity | OpenError::FragmentSet) => {
-                Err(DropReason::Forged)
-            }
-        }
+        self.reassembly.open(&self.agreed.open, datagram)
+    }
+
+    /// Stores a part of the request; gives the whole when it is complete.
+    pub(crate) fn add(&mut self, ctx: &Ctx, fragment: VerifiedFragment, datagram: &[u8]) -> Option<Complete> {
+        self.reassembly.add(ctx.now, fragment, datagram)
     }
 
     /// Acts on a protected IKE_AUTH request and answers it.
@@ -267,6 +283,7 @@ impl HalfOpen {
     /// What [`crate::Endpoint::state_digest`] sees.
     pub(crate) fn digest(&self, out: &mut Vec<u64>) {
         out.extend([self.agreed.spi_i.0, self.agreed.spi_r.0, self.expires.as_nanos()]);
+        self.reassembly.digest(out);
     }
 }
 
@@ -281,7 +298,7 @@ fn refuse(ctx: &mut Ctx, mut agreed: Agreed, asked: &Asked<'_>, refusal: Payload
     let datagram = agreed.seal.seal(&header, &[refusal], &mut *ctx.rng);
     ctx.send(asked.local, asked.remote, datagram.clone());
     let mut window = crate::window::ResponseWindow::new(1);
-    window.answered(asked.datagram.to_vec(), datagram);
+    window.answered(asked.datagram.to_vec(), Flight::whole(datagram));
     window.into_last()
 }
 

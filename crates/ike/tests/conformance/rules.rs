@@ -90,7 +90,8 @@ pub(crate) const ATTACKS: &[Row] = &[
         "CVE-2013-6076, 2016-1287, 2016-1344, 2026-12413",
         "fragments of any numbering do no harm",
         Tested(&[
-            "cve_2013_6076_2016_1287_2026_12413_fragments_of_any_numbering_change_nothing",
+            "cve_2013_6076_2016_1287_2026_12413_fragments_of_any_numbering_change_nothing_unless_negotiated",
+            "cve_2013_6076_2016_1287_2026_12413_reassembly_is_bounded_in_number_octets_and_time",
             "fragment_numbers_run_from_one_to_the_total",
             "fragments_come_together_in_any_order_and_only_as_one_whole_set",
         ]),
@@ -463,12 +464,22 @@ pub(crate) const TRAPS: &[Row] = &[
     (
         "RFC 7383",
         "each fragment is authenticated before it is kept; a larger total replaces, a smaller is ignored",
-        NotYet("fragmentation is not announced; until then fragments are ignored, and that is tested"),
+        Tested(&[
+            "a_fragment_is_authenticated_before_it_is_kept",
+            "rfc7383_2_6_a_larger_total_replaces_what_is_held_and_a_smaller_one_is_ignored",
+            "rfc7383_2_6_a_doubled_fragment_is_ignored",
+            "rfc7383_2_6_1_only_fragment_1_of_a_repeated_request_is_answered_again",
+            "one_message_is_put_together_at_a_time_and_a_whole_one_takes_its_place",
+            "a_message_that_goes_unanswered_is_cut_to_what_every_network_carries",
+        ]),
     ),
     (
         "RFC 7383 §2.3",
         "fragments that were not negotiated are ignored",
-        Tested(&["rfc7383_fragmentation_is_not_announced_and_fragments_are_ignored"]),
+        Tested(&[
+            "rfc7383_2_3_fragments_of_an_answer_that_did_not_announce_them_are_ignored",
+            "rfc7383_2_3_both_announce_it_and_one_that_does_not_gets_whole_messages",
+        ]),
     ),
     (
         "RFC 6989",

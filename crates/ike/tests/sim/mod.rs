@@ -19,8 +19,8 @@ const RAW_ESP: u16 = 0;
 /// Marks a pseudo ESP packet after its SPI.
 const TAG: usize = 16;
 
-/// SPIs, exchange, initiator flag, response flag, message ID.
-type Said = (u64, u64, u8, bool, bool, u32);
+/// SPIs, exchange, initiator flag, response flag, message ID; of a fragment its number and their total.
+type Said = (u64, u64, u8, bool, bool, u32, [u8; 4]);
 
 /// What a run is judged by.
 #[derive(Default, Clone, Debug)]
@@ -158,9 +158,11 @@ impl SimNode {
     /// its form (IKE_SA_INIT) or be about somebody else's words (INVALID_MAJOR_VERSION).
     fn check_said(&mut self, payload: &[u8]) {
         let Ok(header) = parse_header(payload) else { return };
-        if header.next_payload != PayloadType::SK {
-            return;
-        }
+        let fragment = match header.next_payload {
+            PayloadType::SK => [0; 4],
+            PayloadType::SKF => payload.get(32..36).and_then(|n| n.try_into().ok()).unwrap_or_default(),
+            _ => return,
+        };
         let flags = header.flags;
         let key: Said = (
             header.spi_i.0,
@@ -169,6 +171,7 @@ impl SimNode {
             flags.initiator(),
             flags.response(),
             header.message_id,
+            fragment,
         );
         let known = self.said.entry(key).or_insert_with(|| payload.to_vec());
         if known != payload {
