@@ -12,6 +12,7 @@
 
 mod bgp;
 mod bgp_world;
+mod bundle;
 mod capture;
 mod contract;
 mod demo;

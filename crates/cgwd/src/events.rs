@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +17,12 @@ use crate::catalog::Code;
 pub const EVENTS_MAX: usize = 1000;
 /// The file is cut down to its newer half when it grows beyond this.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// More is not read back of a file that somebody else made longer.
+const READ_BYTES_MAX: u64 = 2 * FILE_BYTES_MAX;
+/// Higher numbers are damage: ten thousand events a second would need thousands of years.
+const ID_MAX: u64 = 1 << 53;
+/// Where systemd keeps the state of the unit.
+const STATE_DEFAULT: &str = "/var/lib/cgwd";
 /// The file's name in the state directory.
 pub const FILE_NAME: &str = "events.jsonl";
 
@@ -40,8 +46,21 @@ pub struct Timeline {
 #[derive(Debug)]
 struct Store {
     path: PathBuf,
-    file: File,
+    /// `None` after a failure, until it can be opened again.
+    file: Option<File>,
     bytes: u64,
+}
+
+/// The directory of what outlives a restart: what systemd says, or where it puts it for the unit.
+pub fn state_directory() -> PathBuf {
+    given_state_directory().unwrap_or_else(|| PathBuf::from(STATE_DEFAULT))
+}
+
+/// The directory that systemd gave this process for what outlives a restart.
+pub fn given_state_directory() -> Option<PathBuf> {
+    let paths = std::env::var_os("STATE_DIRECTORY")?;
+    // Several are separated by colons; the first is ours.
+    std::env::split_paths(&paths).next().filter(|path| path != Path::new(""))
 }
 
 impl Default for Timeline {
@@ -60,21 +79,49 @@ impl Timeline {
     ///
     /// # Errors
     /// When the file can be neither read nor made. Lines that are no events are left out.
-    pub fn open(directory: &Path) -> std::io::Result<Self> {
+    pub fn open(directory: &Path) -> io::Result<Self> {
         let path = directory.join(FILE_NAME);
+        let (mut timeline, mut torn) = (Self::in_memory(), false);
+        match timeline.read_back(&path) {
+            Ok(unfinished) => torn = unfinished,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut file = append_to(&path)?;
+        if torn {
+            // The power went in the middle of a line: the next event gets one of its own.
+            file.write_all(b"\n")?;
+        }
+        let bytes = file.metadata()?.len();
+        timeline.store = Some(Store { path, file: Some(file), bytes });
+        Ok(timeline)
+    }
+
+    /// What a daemon left in `directory`, for reading only.
+    ///
+    /// # Errors
+    /// When there is nothing, or it may not be read.
+    pub fn read(directory: &Path) -> io::Result<Self> {
         let mut timeline = Self::in_memory();
-        if let Ok(file) = File::open(&path) {
-            for line in BufReader::new(file).lines() {
-                if let Ok(event) = serde_json::from_str::<Event>(&line?) {
-                    timeline.next_id = timeline.next_id.max(event.id + 1);
-                    timeline.keep(event);
-                }
+        timeline.read_back(&directory.join(FILE_NAME))?;
+        Ok(timeline)
+    }
+
+    /// Takes in the newest events of a file; whether its last line is unfinished.
+    fn read_back(&mut self, path: &Path) -> io::Result<bool> {
+        let mut file = File::open(path)?;
+        let len = file.metadata()?.len();
+        file.seek(SeekFrom::Start(len.saturating_sub(READ_BYTES_MAX)))?;
+        let mut bytes = Vec::new();
+        file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Ok(event) = serde_json::from_slice::<Event>(line) else { continue };
+            if event.id < ID_MAX {
+                self.next_id = self.next_id.max(event.id + 1);
+                self.keep(event);
             }
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&path)?;
-        let bytes = file.metadata()?.len();
-        timeline.store = Some(Store { path, file, bytes });
-        Ok(timeline)
+        Ok(bytes.last().is_some_and(|byte| *byte != b'\n'))
     }
 
     /// Adds an event; returns it with its number and time.
@@ -122,42 +169,56 @@ impl Timeline {
 
     fn write(&mut self, event: &Event) {
         let Some(store) = &mut self.store else { return };
+        let worked = store.file.is_some();
         if let Err(error) = append(store, event, &self.ring) {
-            tracing::warn!(
-                "events are kept in memory only from now on: {}: {error}; make room or check the permissions",
-                store.path.display()
-            );
-            self.store = None;
+            store.file = None;
+            if worked {
+                tracing::warn!(
+                    "events are kept in memory only until {} can be written again: {error}; make room or check the permissions",
+                    store.path.display()
+                );
+            }
         }
     }
 }
 
-fn append(store: &mut Store, event: &Event, ring: &VecDeque<Event>) -> std::io::Result<()> {
-    if store.bytes > FILE_BYTES_MAX {
-        let fresh = store.path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o640).open(&fresh)?;
-        let mut lines = Vec::new();
-        let mut bytes = 0;
-        for event in ring.iter().rev() {
-            let mut line = serde_json::to_vec(event)?;
-            line.push(b'\n');
-            bytes += line.len() as u64;
-            if bytes > FILE_BYTES_MAX / 2 {
-                break;
-            }
-            lines.push(line);
-        }
-        lines.reverse();
-        let text = lines.concat();
-        file.write_all(&text)?;
-        fs::rename(&fresh, &store.path)?;
-        store.file = OpenOptions::new().append(true).open(&store.path)?;
-        store.bytes = text.len() as u64;
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o640).open(path)
+}
+
+fn append(store: &mut Store, event: &Event, ring: &VecDeque<Event>) -> io::Result<()> {
+    if store.bytes > FILE_BYTES_MAX || store.file.is_none() {
+        rewrite(store, ring)?;
     }
+    let Some(file) = &mut store.file else { return Ok(()) };
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
-    store.file.write_all(&line)?;
+    file.write_all(&line)?;
     store.bytes += line.len() as u64;
+    Ok(())
+}
+
+/// The newer half of what is in memory takes the file's place.
+fn rewrite(store: &mut Store, ring: &VecDeque<Event>) -> io::Result<()> {
+    let fresh = store.path.with_extension("new");
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o640).open(&fresh)?;
+    let mut lines = Vec::new();
+    let mut bytes = 0;
+    for event in ring.iter().rev() {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        bytes += line.len() as u64;
+        if bytes > FILE_BYTES_MAX / 2 {
+            break;
+        }
+        lines.push(line);
+    }
+    lines.reverse();
+    let text = lines.concat();
+    file.write_all(&text)?;
+    fs::rename(&fresh, &store.path)?;
+    store.file = Some(append_to(&store.path)?);
+    store.bytes = text.len() as u64;
     Ok(())
 }
 
@@ -236,6 +297,59 @@ mod tests {
         let mut timeline = Timeline::open(directory.path()).unwrap();
         assert_eq!(timeline.after(0).map(|event| event.text.as_str()).collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(push(&mut timeline, "three"), last + 1);
+    }
+
+    #[test]
+    fn a_line_torn_by_a_power_cut_costs_no_event_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE_NAME);
+        push(&mut Timeline::open(directory.path()).unwrap(), "before");
+        let mut bytes = fs::read(&path).unwrap();
+        // Half a line, half a character, and a number that would leave none after it.
+        bytes.extend(
+            format!("{{\"id\":{},\"time\":\"\",\"code\":\"\",\"text\":\"\"}}\n", u64::MAX).as_bytes(),
+        );
+        bytes.extend(b"{\"id\":2,\"text\":\"\xc3");
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(push(&mut Timeline::open(directory.path()).unwrap(), "after"), 2);
+        let kept = Timeline::read(directory.path()).unwrap();
+        assert_eq!(kept.after(0).map(|event| event.text.as_str()).collect::<Vec<_>>(), ["before", "after"]);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_written_for_a_while_has_everything_in_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, fresh) = (directory.path().join(FILE_NAME), directory.path().join("events.new"));
+        let mut timeline = Timeline::open(directory.path()).unwrap();
+        push(&mut timeline, "one");
+        // As a full disk would: no handle, and no new file.
+        timeline.store.as_mut().unwrap().file = None;
+        fs::create_dir(&fresh).unwrap();
+        push(&mut timeline, "two");
+        fs::remove_dir(&fresh).unwrap();
+        push(&mut timeline, "three");
+        let kept = Timeline::read(directory.path()).unwrap();
+        assert_eq!(
+            kept.after(0).map(|event| event.text.as_str()).collect::<Vec<_>>(),
+            ["one", "two", "three"]
+        );
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_changes_no_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut timeline = Timeline::open(directory.path()).unwrap();
+        for seconds in [5000, 100, 6000] {
+            let at = UNIX_EPOCH + Duration::from_secs(seconds);
+            timeline.push(at, Code::IkeUp, Subject::default(), seconds.to_string(), None);
+        }
+        let kept = Timeline::open(directory.path()).unwrap();
+        assert_eq!(
+            kept.after(0).map(|event| event.text.as_str()).collect::<Vec<_>>(),
+            ["5000", "100", "6000"]
+        );
+        assert_eq!(kept.after(1).count(), 2, "followers go by number");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod import;
 mod key;
 mod mask;
 mod parse;
+mod redact;
 pub mod schema;
 mod values;
 
@@ -21,6 +22,7 @@ pub use diagnostic::{Diagnostic, Label, Report, Severity};
 pub use files::{Loaded, load, mode_warning};
 pub use key::{InvalidKey, KeyError, KeySource, MAX_KEY_CHARS, MIN_KEY_CHARS, check_key};
 pub use parse::parse;
+pub use redact::{Redacted, redact};
 pub use values::{
     Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Host, Identity,
     Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Preference, Probe, RekeyWindow, Routes,

@@ -70,6 +70,13 @@ pub(super) enum Command {
     Undrain(OneTunnel),
     /// Apply the changed configuration file; untouched tunnels keep their SAs
     Reload(Reload),
+    /// Put what AWS Support asks for into one archive
+    ///
+    /// The machine and its versions, identifiers and addresses, the configuration without its keys, status, doctor,
+    /// connection history, routes, BGP, metrics, and how the host is set up; CONTENTS.txt in it says what each file
+    /// is. Secrets are never in it. Works with the daemon down, too. The file is private (mode 0600), and nothing is
+    /// overwritten.
+    Bundle(Bundle),
     /// Write the decrypted packets of the tunnels to standard output, for tcpdump or Wireshark
     ///
     /// The format is pcapng, with one interface a tunnel and the direction of each packet; what is captured is the
@@ -228,6 +235,20 @@ pub(super) struct Rekey {
 #[derive(Debug, Args)]
 pub(super) struct Reload {
     /// Read this file here and hand it to the daemon, instead of letting it read its own again
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// `cgwd bundle`.
+#[derive(Debug, Args)]
+pub(super) struct Bundle {
+    /// Where to write it; cgwd-bundle-TIME.tar.gz in the current directory when missing
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Replace addresses, identities, identifiers and host names, the same by the same throughout
+    #[arg(long)]
+    pub(super) anonymise: bool,
+    /// The configuration file; the running daemon's, else /etc/cgwd/cgwd.toml
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }

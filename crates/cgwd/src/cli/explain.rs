@@ -10,7 +10,7 @@ const HEADERS_V4: u16 = 40;
 const HEADERS_V6: u16 = 60;
 
 /// The whole configuration in words; keys never appear.
-pub(super) fn explain(config: &config::Config) -> String {
+pub(crate) fn explain(config: &config::Config) -> String {
     let mut text = String::new();
     for connection in &config.connections {
         let _ = writeln!(text, "connection {} ({} routing)", connection.id, connection.routing.name());

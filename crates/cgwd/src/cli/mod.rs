@@ -3,9 +3,10 @@
 
 mod args;
 mod bgp;
+mod bundle;
 mod capture;
 mod doctor;
-mod explain;
+pub(crate) mod explain;
 mod local;
 mod output;
 mod remote;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         }
         Command::Drain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Drain)),
         Command::Undrain(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Undrain)),
+        Command::Bundle(bundle) => remote::block_on(bundle::run(socket, &bundle)),
         Command::Capture(capture) => remote::block_on(capture::run(socket, &capture)),
         Command::Reload(reload) => {
             let brought = local::brought(reload.config.as_deref())?;

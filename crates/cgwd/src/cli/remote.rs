@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::args::WaitFor;
-use super::output::{colour_out, say};
+use super::output::{colour_out, complain, say};
 use super::{EXIT_FAILED, EXIT_UNREACHABLE, Failure, render};
-use crate::api::{Redundancy, Stage, Status};
-use crate::control::Action;
+use crate::api::{Events, Redundancy, Stage, Status};
 use crate::control::client::{Client, Error};
+use crate::control::{Action, SOCKET_DEFAULT};
+use crate::events::{self, Timeline};
 
 /// How often `wait` looks.
 const WAIT_STEP: Duration = Duration::from_millis(100);
@@ -106,7 +107,11 @@ pub(super) async fn events(socket: &Path, follow: bool, json: bool) -> Result<u8
     let mut after = 0;
     let mut wait = None;
     loop {
-        let answer = client.events(after, wait).await?;
+        let answer = match client.events(after, wait).await {
+            Ok(answer) => answer,
+            Err(error) if !follow => left_behind(socket, error)?,
+            Err(error) => return Err(error.into()),
+        };
         let mut text = String::new();
         for event in &answer.events {
             if json {
@@ -123,6 +128,17 @@ pub(super) async fn events(socket: &Path, follow: bool, json: bool) -> Result<u8
         after = answer.last_id;
         wait = Some(FOLLOW_STEP);
     }
+}
+
+/// The events of a daemon that is down, from its state directory.
+fn left_behind(socket: &Path, error: Error) -> Result<Events, Failure> {
+    let down = matches!(error, Error::Unreachable { .. });
+    // Of a daemon with a socket of its own nobody knows the directory, unless somebody says it.
+    let known = socket == Path::new(SOCKET_DEFAULT) || events::given_state_directory().is_some();
+    let directory = events::state_directory();
+    let timeline = (down && known).then(|| Timeline::read(&directory).ok()).flatten().ok_or(error)?;
+    complain(&format!("note: no daemon answers; this is what it left in {}", directory.display()));
+    Ok(Events { events: timeline.after(0).cloned().collect(), last_id: timeline.last_id() })
 }
 
 pub(super) async fn routes(socket: &Path, json: bool) -> Result<u8, Failure> {

@@ -99,6 +99,22 @@ impl Client {
         self.json(Method::GET, "/v1/bgp", TIMEOUT).await
     }
 
+    /// `GET /v1/config`: what the daemon makes of its configuration, in words.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn config(&self) -> Result<String, Error> {
+        self.text("/v1/config").await
+    }
+
+    /// `GET /metrics`.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn metrics(&self) -> Result<String, Error> {
+        self.text("/metrics").await
+    }
+
     /// `GET /v1/capture`: a pcapng stream of one tunnel's packets, or of all; it ends after `count` packets.
     ///
     /// # Errors
@@ -154,15 +170,27 @@ impl Client {
     }
 
     async fn json_of<T: DeserializeOwned>(&self, request: Question, within: Duration) -> Result<T, Error> {
-        let whole = async {
-            let (status, body) = self.send(request).await?;
-            Ok((status, self.all_of(body).await?))
-        };
-        let (status, body) = self.within(within, whole).await?;
+        let (status, body) = self.whole(request, within).await?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| self.broken(error.to_string()));
         }
         Err(refused(status, &body))
+    }
+
+    async fn text(&self, path: &str) -> Result<String, Error> {
+        let (status, body) = self.whole(self.question(Method::GET, path)?, TIMEOUT).await?;
+        if status.is_success() {
+            return Ok(String::from_utf8_lossy(&body).into_owned());
+        }
+        Err(refused(status, &body))
+    }
+
+    async fn whole(&self, request: Question, limit: Duration) -> Result<(StatusCode, Bytes), Error> {
+        let whole = async {
+            let (status, body) = self.send(request).await?;
+            Ok((status, self.all_of(body).await?))
+        };
+        self.within(limit, whole).await
     }
 
     async fn within<T>(

@@ -34,6 +34,8 @@ pub enum Request {
     Routes(oneshot::Sender<api::Routes>),
     /// `GET /v1/bgp`.
     Bgp(oneshot::Sender<api::BgpReport>),
+    /// `GET /v1/config`: what the daemon makes of its configuration, in words.
+    Config(oneshot::Sender<String>),
     /// `GET /metrics`.
     Metrics(oneshot::Sender<String>),
     /// `POST /v1/tunnels/NAME/ACTION`.

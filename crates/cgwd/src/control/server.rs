@@ -174,12 +174,13 @@ async fn brought(request: hyper::Request<Incoming>) -> Result<Option<Brought>, R
 }
 
 async fn scrape(client: &Client) -> Response {
-    match ask(client, Request::Metrics).await {
-        Ok(text) => respond(
-            StatusCode::OK,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            text.into_bytes(),
-        ),
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    text(ask(client, Request::Metrics).await, kind)
+}
+
+fn text(answer: Result<String, Refusal>, kind: &'static str) -> Response {
+    match answer {
+        Ok(text) => respond(StatusCode::OK, kind, text.into_bytes()),
         Err(stopping) => refusal(&stopping),
     }
 }
@@ -224,14 +225,14 @@ async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
         "/v1/bgp" if get => answered(ask(&client, Request::Bgp).await),
         "/v1/capture" if get => capture(query, &client).await,
         "/v1/events" if get => events(query, client).await,
+        "/v1/config" if get => text(ask(&client, Request::Config).await, "text/plain; charset=utf-8"),
         "/metrics" if get => scrape(&client).await,
         "/v1/reload" if post => match brought(request).await {
             Ok(brought) => acted(ask(&client, |reply| Request::Reload { brought, reply }).await),
             Err(why) => refusal(&why),
         },
-        "/v1/status" | "/v1/routes" | "/v1/bgp" | "/v1/capture" | "/v1/events" | "/metrics" => {
-            wrong_method("GET")
-        }
+        "/v1/status" | "/v1/routes" | "/v1/bgp" | "/v1/capture" | "/v1/config" | "/v1/events"
+        | "/metrics" => wrong_method("GET"),
         "/v1/reload" => wrong_method("POST"),
         _ => match tunnel_action(path) {
             Some((tunnel, action)) if post => {

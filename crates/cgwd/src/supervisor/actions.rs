@@ -26,6 +26,9 @@ impl Supervisor {
             Request::Bgp(reply) => {
                 let _ = reply.send(super::bgp::report(&self.lines, &self.routing, now));
             }
+            Request::Config(reply) => {
+                let _ = reply.send(crate::cli::explain::explain(&self.config));
+            }
             Request::Metrics(reply) => {
                 let status = status::status(&self.lines, &self.config, self.started, now);
                 let lost = self.sockets.dropped() + self.dropped.load(std::sync::atomic::Ordering::Relaxed);

@@ -21,7 +21,7 @@ mod sockets;
 mod status;
 mod trial;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -347,11 +347,4 @@ impl Supervisor {
 
 fn now() -> Instant {
     MonotonicClock::now()
-}
-
-/// The directory that systemd gave us for what outlives a restart.
-fn state_directory() -> Option<PathBuf> {
-    let paths = std::env::var_os("STATE_DIRECTORY")?;
-    // Several are separated by colons; the first is ours.
-    std::env::split_paths(&paths).next().filter(|path| path != Path::new(""))
 }

@@ -15,11 +15,11 @@ use super::notify::{self, Look, Watchdog};
 use super::readiness::Readiness;
 use super::routing::Routing;
 use super::sockets::Sockets;
-use super::{Supervisor, TICK, host, now, state_directory};
+use super::{Supervisor, TICK, host, now};
 use crate::catalog::Code;
 use crate::control::Request;
 use crate::control::server::{BindError, REQUESTS_MAX, Server, serve_scrapes};
-use crate::events::Timeline;
+use crate::events::{Timeline, given_state_directory};
 use crate::translate::failure::Finding;
 
 /// How long the end waits for the peers' answers to our DELETE.
@@ -172,7 +172,7 @@ async fn serve_metrics(listener: Option<TcpListener>, requests: mpsc::Sender<Req
 }
 
 fn timeline() -> Timeline {
-    let Some(directory) = state_directory() else { return Timeline::in_memory() };
+    let Some(directory) = given_state_directory() else { return Timeline::in_memory() };
     Timeline::open(&directory).unwrap_or_else(|error| {
         tracing::warn!("events are kept in memory only: {}: {error}", directory.display());
         Timeline::in_memory()

@@ -122,6 +122,9 @@ fn answer(request: Request, world: &mut World) {
         Request::Routes(reply) => {
             let _ = reply.send(cgwd::api::Routes::default());
         }
+        Request::Config(reply) => {
+            let _ = reply.send("connection vpn-0a1b\n".to_owned());
+        }
         Request::Metrics(reply) => {
             let text = world.status.as_ref().map(|status| cgwd::metrics::render(status, 0));
             let _ = reply.send(text.unwrap_or_default());
