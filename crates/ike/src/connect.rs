@@ -20,6 +20,7 @@ const STABLE: Duration = Duration::from_secs(10);
 
 /// The plan for the next attempt.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Reconnect {
     at: Option<Instant>,
     /// Failures since the last success.

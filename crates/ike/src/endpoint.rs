@@ -57,6 +57,7 @@ pub(crate) enum Mode {
 
 /// The last words of an IKE SA that is gone.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Tombstone {
     pub(crate) spi: IkeSpi,
     pub(crate) last: Answered,
@@ -146,6 +147,35 @@ impl Endpoint {
         words.iter().flat_map(|word| word.to_be_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
             (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
         })
+    }
+
+    /// A second endpoint in exactly this state, which draws from `rng` from now on: for a checker that follows
+    /// every continuation of a state. A program must never have this: two copies of one IKE SA would use one
+    /// AES-GCM IV twice (RFC 5282 §3.1). Hence the feature, which only the checker's build turns on.
+    #[cfg(feature = "fork")]
+    pub fn fork(&self, rng: Box<dyn SecureRng>) -> Self {
+        Self {
+            ctx: self.ctx.fork(rng),
+            sas: self.sas.clone(),
+            tombstones: self.tombstones.clone(),
+            concluded: self.concluded.clone(),
+            reconnect: self.reconnect.clone(),
+            mode: self.mode,
+            drops: self.drops,
+            drop_noticed: self.drop_noticed,
+        }
+    }
+
+    /// Everything that decides about future behaviour, in words: two endpoints that say the same and draw from
+    /// the same randomness behave alike for ever. Keys are left out: SPIs and nonces name them.
+    ///
+    /// # Errors
+    /// When `out` fails.
+    #[cfg(feature = "fork")]
+    pub fn describe(&self, out: &mut dyn std::fmt::Write) -> std::fmt::Result {
+        write!(out, "{:?} {:?} {:?} {:?}", self.sas, self.tombstones, self.concluded, self.reconnect)?;
+        let Ctx { active, spis_in, alone, .. } = &self.ctx;
+        write!(out, "{:?} {active:?} {spis_in:?} {alone}", self.mode)
     }
 
     fn advance(&mut self, now: Instant) {

@@ -164,6 +164,7 @@ pub(crate) struct Complete {
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 struct Partial {
     id: u32,
     total: u16,
@@ -175,6 +176,7 @@ struct Partial {
 
 /// The fragments of one message of the peer, in one direction of one IKE SA.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Reassembly {
     /// Both sides have announced that they take fragments (RFC 7383 §2.3).
     pub(crate) negotiated: bool,

@@ -18,6 +18,7 @@ const ALIVE_FACTOR: u32 = 3;
 
 /// Our requests.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct RequestWindow<T> {
     next: u32,
     outstanding: Option<Outstanding<T>>,
@@ -25,6 +26,7 @@ pub(crate) struct RequestWindow<T> {
 
 /// A request of ours that has no answer yet.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Outstanding<T> {
     /// Its message ID.
     pub(crate) id: u32,
@@ -140,6 +142,7 @@ impl<T> RequestWindow<T> {
 
 /// The peer's requests.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct ResponseWindow {
     expected: u32,
     last: Option<Answered>,

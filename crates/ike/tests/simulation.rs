@@ -1,11 +1,11 @@
 //! Two whole endpoints against each other in virtual time: chaos, then heal, then exactly one tunnel.
 //!
 //! Each seed is a scenario of its own: how bad the network is, whether a NAT stands in it, how short
-//! lifetimes are, whether nodes reboot and operators interfere. Safety is checked at every step, liveness at
+//! lifetimes are (or eight hours, and the story a day), whether nodes reboot or sleep and operators interfere. Safety is checked at every step, liveness at
 //! the end: a deadline after the network has healed both sides agree on one IKE SA and one child.
 //!
-//! `CGWD_SIM_SEEDS=N` runs N seeds, `CGWD_SIM_SEED=S` one seed with its trace. Seeds that ever failed are in
-//! `tests/seeds.txt` and run first.
+//! `CGWD_SIM_SEEDS=N` runs N seeds (from `CGWD_SIM_FIRST=F` on), `CGWD_SIM_SEED=S` one seed with its trace. Seeds
+//! that ever failed are in `tests/seeds.txt` and run first.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod sim;
@@ -21,7 +21,8 @@ use model::{Instant, KeyBits, Secret, SecureRng};
 use sim::SimNode;
 use simnet::{Link, SimRng, World, pcap};
 
-const DEFAULT_SEEDS: u64 = 1_000;
+/// Of a run without optimisation; `scripts/test` runs 10,000 with it.
+const DEFAULT_SEEDS: u64 = 300;
 const START: Instant = Instant::from_secs(100);
 /// After the network has healed, one tunnel must stand within this time: a dead peer is noticed in 25.5 s,
 /// a superfluous SA is given up within 31 s + 15.5 s, a half-open one within 30 s.
@@ -31,13 +32,24 @@ const SETTLING: Duration = Duration::from_secs(25);
 /// More steps at one instant than this is an endless loop.
 const STEPS_AT_ONCE: u32 = 5_000;
 
+/// How long SAs live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lives {
+    /// Longer than the story.
+    Endless,
+    /// Seconds: rekeys by lifetime all the time.
+    Short,
+    /// As with AWS: eight hours for the IKE SA, one for the child, and a story of a day.
+    EightHours,
+}
+
 /// What a seed stands for.
 #[derive(Clone, Debug)]
 struct Scenario {
     link: Link,
     nat: bool,
     both_initiate: bool,
-    short_lives: bool,
+    lives: Lives,
     rekeys: bool,
     resets: bool,
     reboots: bool,
@@ -48,6 +60,8 @@ struct Scenario {
     cookies: bool,
     /// Everything but the smallest message goes in fragments of this size (RFC 7383).
     fragments: Option<u16>,
+    /// Machines are suspended, clocks jump.
+    sleeps: bool,
     chaos: Duration,
 }
 
@@ -59,6 +73,15 @@ impl Scenario {
             let mut rng = of(property);
             let rate = u32::try_from(rng.up_to(most)).unwrap_or(0);
             if rng.chance(333) { 0 } else { rate }
+        };
+        let lives = match (of(19).chance(30), of(8).chance(500)) {
+            (true, _) => Lives::EightHours,
+            (false, true) => Lives::Short,
+            (false, false) => Lives::Endless,
+        };
+        let chaos = match lives {
+            Lives::EightHours => Duration::from_secs(3_600 * of(15).between(8, 30)),
+            _ => Duration::from_secs(of(15).between(40, 120)),
         };
         Self {
             link: Link {
@@ -73,7 +96,7 @@ impl Scenario {
             },
             nat: of(6).chance(250),
             both_initiate: of(7).chance(500),
-            short_lives: of(8).chance(500),
+            lives,
             rekeys: of(9).chance(800),
             resets: of(10).chance(300),
             reboots: of(11).chance(300),
@@ -81,13 +104,19 @@ impl Scenario {
             groups: of(13).chance(150),
             cookies: of(14).chance(150),
             fragments: of(16).chance(300).then(|| of(17).pick(&[130, 160, 220, 300])),
-            chaos: Duration::from_secs(of(15).between(40, 120)),
+            sleeps: of(18).chance(200),
+            chaos,
         }
+    }
+
+    /// A day has fewer packets a second than a minute.
+    fn traffic_interval(&self) -> Duration {
+        if self.lives == Lives::EightHours { Duration::from_secs(20) } else { Duration::from_millis(500) }
     }
 
     /// Nothing but rekeys happens, so no packet of the tunnel may get lost to them.
     fn is_gentle(&self) -> bool {
-        !(self.resets || self.reboots || self.partitions || self.nat)
+        !(self.resets || self.reboots || self.partitions || self.nat || self.sleeps)
             && (self.link.straggle, self.link.corrupt, self.link.truncate) == (0, 0, 0)
     }
 }
@@ -141,13 +170,11 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
         jitter: seconds(rekey / 3),
         hard: seconds(hard),
     };
-    if scenario.short_lives {
-        config.child_lifetime = life(rng.between(6, 20), 60);
-        config.ike_lifetime = life(rng.between(10, 40), 120);
-    } else {
-        config.child_lifetime = life(1_000_000, 2_000_000);
-        config.ike_lifetime = life(1_000_000, 2_000_000);
-    }
+    (config.child_lifetime, config.ike_lifetime) = match scenario.lives {
+        Lives::Short => (life(rng.between(6, 20), 60), life(rng.between(10, 40), 120)),
+        Lives::EightHours => (life(3_000, 3_600), life(27_000, 28_800)),
+        Lives::Endless => (life(1_000_000, 2_000_000), life(1_000_000, 2_000_000)),
+    };
     config
 }
 
@@ -169,7 +196,10 @@ impl Run {
         let nodes = [true, false]
             .into_iter()
             .zip(2..)
-            .map(|(first, user)| SimNode::new(config(&scenario, &mut rng, first), master.fork(user), START))
+            .map(|(first, user)| {
+                let config = config(&scenario, &mut rng, first);
+                SimNode::new(config, master.fork(user), START, scenario.traffic_interval())
+            })
             .collect();
         let mut world = World::new(START, nodes, scenario.link, master.fork(9));
         if scenario.nat {
@@ -218,7 +248,8 @@ impl Run {
     fn chaos(&mut self) -> Result<(), String> {
         let end = START + self.scenario.chaos;
         while self.world.now < end {
-            let pause = self.rng.between(50, 6_000);
+            let longest = if self.scenario.lives == Lives::EightHours { 5_400_000 } else { 6_000 };
+            let pause = self.rng.between(50, longest);
             let next = (self.world.now + Duration::from_millis(pause)).min(end);
             self.until(next)?;
             self.interfere();
@@ -254,6 +285,15 @@ impl Run {
             8 if s.nat => {
                 self.log.push(format!("{now:?} NAT rebinds"));
                 self.world.rebind(0);
+            }
+            9 if s.sleeps && self.rng.chance(300) => {
+                let seconds = self.rng.pick(&[1, 10, 100, 10_000]);
+                let end = (now + Duration::from_secs(seconds)).min(START + s.chaos);
+                // One machine is suspended, or the clocks of both jump.
+                for node in if self.rng.chance(500) { 0..2 } else { victim..victim + 1 } {
+                    self.log.push(format!("{now:?} node {node} sleeps until {end:?}"));
+                    self.world.nodes[node].sleep(end);
+                }
             }
             9 if s.reboots && self.rng.chance(400) => {
                 self.log.push(format!("{now:?} node {victim} reboots"));
@@ -307,7 +347,7 @@ impl Run {
             agreement = self.agree();
         }
         agreement.map_err(|what| format!("no agreement {DEADLINE:?} after the network healed: {what}"))?;
-        if !self.scenario.short_lives {
+        if self.scenario.lives == Lives::Endless {
             // What is agreed stays agreed, and traffic passes.
             let received =
                 |run: &Self| run.world.nodes.iter().map(|n| n.books.esp_received).collect::<Vec<_>>();
@@ -465,9 +505,10 @@ fn after_chaos_both_sides_agree_on_one_tunnel() {
         }
         return;
     }
-    let count = std::env::var("CGWD_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_SEEDS);
+    let number = |name| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let first = number("CGWD_SIM_FIRST").unwrap_or(0);
     let mut seeds = known_seeds();
-    seeds.extend(0..count);
+    seeds.extend(first..first + number("CGWD_SIM_SEEDS").unwrap_or(DEFAULT_SEEDS));
     let (totals, reports) = run_seeds(&seeds);
     println!("{totals:?}");
     assert!(

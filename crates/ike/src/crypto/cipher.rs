@@ -21,6 +21,7 @@ const GCM_ICV: usize = 16;
 const BLOCK: usize = 16;
 
 /// Keys and state of one direction.
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(super) enum Cipher {
     /// AEAD.
     Gcm {

@@ -13,6 +13,7 @@ const SECRET_LEN: usize = 32;
 /// The responder's cookie secrets: the current one, and the one before it, so that a cookie given out just
 /// before [`CookieSecrets::rotate`] is still honoured.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub struct CookieSecrets {
     version: u8,
     current: Secret,

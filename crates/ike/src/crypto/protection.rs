@@ -36,8 +36,9 @@ pub struct UnsupportedSuite(
 );
 
 /// Protects one direction of one IKE SA. Neither cloned nor rebuilt: an AES-GCM IV is a counter in here, and
-/// must never repeat under one key (RFC 5282 §3.1).
+/// must never repeat under one key (RFC 5282 §3.1). The feature `fork` is for the checker of interleavings alone.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub struct Protection {
     cipher: Cipher,
 }
@@ -62,6 +63,7 @@ struct Checked;
 
 /// A fragment whose integrity check succeeded (RFC 7383 §2.5).
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub struct VerifiedFragment {
     /// The header, covered by the check.
     pub header: Header,

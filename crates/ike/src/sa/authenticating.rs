@@ -23,6 +23,7 @@ use crate::wire::{self, ExchangeType, Flags, Header, NotifyType, Payload};
 
 /// What IKE_SA_INIT agreed on, whichever side started.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Agreed {
     pub(crate) spi_i: IkeSpi,
     pub(crate) spi_r: IkeSpi,
@@ -67,6 +68,7 @@ impl Agreed {
 
 /// An attempt of ours in IKE_AUTH.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Authenticating {
     pub(crate) agreed: Agreed,
     offer: ChildOffer,

@@ -19,6 +19,7 @@ const MAX_CANDIDATES: usize = 3;
 
 /// An attempt of ours in IKE_AUTH, with every responder that may be the true one.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Candidates {
     origin: Initiator,
     list: Vec<Authenticating>,

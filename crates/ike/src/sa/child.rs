@@ -89,6 +89,7 @@ pub(crate) struct ChildOffer {
 
 /// What both sides agreed on for a child.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct ChildTerms {
     pub(crate) choice: EspChoice,
     pub(crate) ts_local: Vec<TrafficSelector>,
@@ -97,6 +98,7 @@ pub(crate) struct ChildTerms {
 
 /// A child ready to be installed.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct NewChild {
     pub(crate) spi_in: Spi,
     pub(crate) terms: ChildTerms,

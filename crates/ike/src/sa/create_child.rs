@@ -35,6 +35,7 @@ const TEMPORARY_JITTER: Duration = Duration::from_secs(2);
 
 /// Our request under way.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct ChildExchange {
     pub(crate) offer: ChildOffer,
     /// The child to be replaced; `None`: an additional one.
@@ -50,6 +51,7 @@ pub(crate) struct ChildExchange {
 
 /// The other exchange of a collision.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 struct Rival {
     lowest_nonce: Vec<u8>,
     child: ChildId,

@@ -27,6 +27,7 @@ use crate::wire::{self, ExchangeType, Flags, Header, NotifyType, Payload};
 
 /// An established IKE SA.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Established {
     pub(crate) spi_i: IkeSpi,
     pub(crate) spi_r: IkeSpi,
@@ -81,6 +82,7 @@ pub(crate) enum Standing {
 
 /// What a request of ours is about.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) enum Request {
     Liveness,
     DeleteIke(CloseReason),

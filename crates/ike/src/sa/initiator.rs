@@ -27,6 +27,7 @@ const MAX_COOKIE: usize = 64;
 
 /// An attempt of ours in IKE_SA_INIT.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Initiator {
     pub(crate) spi: IkeSpi,
     pub(crate) path: Path,

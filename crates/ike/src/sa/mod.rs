@@ -83,6 +83,28 @@ impl Ctx {
         }
     }
 
+    /// See [`crate::Endpoint::fork`].
+    #[cfg(feature = "fork")]
+    pub(crate) fn fork(&self, rng: Box<dyn SecureRng>) -> Self {
+        Self {
+            config: self.config.clone(),
+            rng,
+            now: self.now,
+            turn: self.turn,
+            // Effects not taken yet stay with the original.
+            outputs: VecDeque::new(),
+            cookies: self.cookies.clone(),
+            cookies_since: self.cookies_since,
+            last_failure: self.last_failure.clone(),
+            stranger_noticed: self.stranger_noticed,
+            retransmits: self.retransmits,
+            alone: self.alone,
+            active: self.active,
+            spis_in: self.spis_in.clone(),
+            next_child: self.next_child,
+        }
+    }
+
     /// Draws a new cookie secret when the current one is old.
     pub(crate) fn rotate_cookies(&mut self) {
         if self.now - self.cookies_since >= COOKIE_LIFETIME {

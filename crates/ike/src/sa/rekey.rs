@@ -19,6 +19,7 @@ use crate::wire::{DhGroup, KeyExchange, Notify, NotifyType, Payload, ProtocolId,
 
 /// Our request under way.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct IkeExchange {
     spi: IkeSpi,
     nonce: Vec<u8>,
@@ -30,6 +31,7 @@ pub(crate) struct IkeExchange {
 
 /// The other exchange of a collision.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 struct Rival {
     lowest_nonce: Vec<u8>,
     /// Our SPI of the IKE SA it made.

@@ -27,6 +27,7 @@ use crate::wire::{self, ExchangeType, Flags, Header, KeyExchange, NotifyType, Pa
 
 /// A half-open IKE SA: IKE_SA_INIT is answered.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct HalfOpen {
     pub(crate) agreed: Agreed,
     pub(crate) expires: Instant,

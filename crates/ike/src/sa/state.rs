@@ -11,6 +11,7 @@ use crate::timer::Timer;
 
 /// The states; see `docs/ike-states.md`.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) enum Sa {
     /// Our IKE_SA_INIT is out.
     Initiator(Box<Initiator>),

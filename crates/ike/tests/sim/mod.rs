@@ -10,8 +10,6 @@ use ike::{ChildId, ChildSa, Command, Config, Endpoint, Input, Notice, Output};
 use model::{EspKeys, Instant, Spi};
 use simnet::{Node, Packet, SimRng};
 
-/// Both ends send one "ESP packet" on their active child this often.
-const TRAFFIC_INTERVAL: Duration = Duration::from_millis(500);
 /// The shell reports ESP at most this often for each SA.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Pseudo port of ESP without UDP.
@@ -55,12 +53,16 @@ pub struct SimNode {
     keys: BTreeMap<Spi, Vec<u8>>,
     said: BTreeMap<Said, Vec<u8>>,
     reported: BTreeMap<Spi, Instant>,
+    /// It sends one "ESP packet" on its active child this often.
+    traffic_interval: Duration,
     next_traffic: Instant,
+    /// Suspended until then: deaf, and afterwards everything is overdue at once.
+    asleep_until: Option<Instant>,
     closed: bool,
 }
 
 impl SimNode {
-    pub fn new(config: Config, rng: SimRng, now: Instant) -> Self {
+    pub fn new(config: Config, rng: SimRng, now: Instant, traffic_interval: Duration) -> Self {
         let endpoint = Endpoint::new(config.clone(), Box::new(rng.fork(0)), now);
         let address = config.local.ip();
         Self {
@@ -76,7 +78,9 @@ impl SimNode {
             keys: BTreeMap::new(),
             said: BTreeMap::new(),
             reported: BTreeMap::new(),
+            traffic_interval,
             next_traffic: now,
+            asleep_until: None,
             closed: false,
         }
     }
@@ -89,7 +93,13 @@ impl SimNode {
         self.active = None;
         self.reported.clear();
         self.out.clear();
+        self.asleep_until = None;
         self.closed = false;
+    }
+
+    /// Its machine is suspended, or its clock jumps: nothing is heard or done until `end`.
+    pub fn sleep(&mut self, end: Instant) {
+        self.asleep_until = Some(end);
     }
 
     pub fn input(&mut self, now: Instant, input: Input<'_>) {
@@ -240,6 +250,9 @@ impl Node for SimNode {
     }
 
     fn receive(&mut self, now: Instant, packet: &Packet) {
+        if self.asleep_until.is_some() {
+            return;
+        }
         let (local, remote) = (packet.to, packet.from);
         match (local.port(), packet.payload.as_slice()) {
             (4500, [0, 0, 0, 0, payload @ ..]) | (500, payload) => {
@@ -252,8 +265,9 @@ impl Node for SimNode {
     }
 
     fn wake(&mut self, now: Instant) {
+        self.asleep_until = self.asleep_until.filter(|end| *end > now);
         if self.next_traffic <= now {
-            self.next_traffic = now + TRAFFIC_INTERVAL;
+            self.next_traffic = now + self.traffic_interval;
             self.send_esp();
         }
         self.endpoint.handle_timeout(now);
@@ -261,6 +275,9 @@ impl Node for SimNode {
     }
 
     fn next_wake(&self) -> Option<Instant> {
+        if self.asleep_until.is_some() {
+            return self.asleep_until;
+        }
         let timer = self.endpoint.poll_timeout().map(|(at, _)| at);
         Some(timer.map_or(self.next_traffic, |at| at.min(self.next_traffic)))
     }

@@ -12,6 +12,7 @@ use crate::wire::DhGroup;
 const LEN: usize = 32;
 
 /// A private key; clamped when used (RFC 7748 §5).
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(super) struct Private(Zeroizing<[u8; LEN]>);
 
 impl Private {

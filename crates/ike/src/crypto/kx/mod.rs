@@ -83,6 +83,7 @@ pub enum BadPublicValue {
 
 /// One side's ephemeral key pair, for one exchange; dropping it wipes it. [`KeyPair::agree`] leaves it usable: a
 /// stranger's bad public value must not cost the initiator its key pair (RFC 7296 §2.4).
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub struct KeyPair {
     group: DhGroup,
     public: Vec<u8>,
@@ -90,6 +91,7 @@ pub struct KeyPair {
 }
 
 /// The private half; each wipes itself when dropped.
+#[cfg_attr(feature = "fork", derive(Clone))]
 enum Private {
     Modp(modp::Private),
     P256(p256::SecretKey),

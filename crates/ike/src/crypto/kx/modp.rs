@@ -75,6 +75,7 @@ pub(super) fn check(group: DhGroup, peer: &[u8]) -> Result<(), BadPublicValue> {
 }
 
 /// A private exponent with the group it belongs to.
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(super) struct Private {
     modp: Modp,
     /// Big endian, as long as [`EXPONENT_MAX`], zeros in front.
