@@ -26,6 +26,8 @@ mod fragmentation;
 mod keepalived;
 mod matrix;
 mod mtu;
+mod networkd;
+mod policy;
 mod rekey;
 mod rig;
 mod routes;

@@ -26,5 +26,5 @@ pub use redact::{Redacted, redact};
 pub use values::{
     Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Host, Identity,
     Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Preference, Probe, RekeyWindow, Routes,
-    Routing, Startup, Tunnel,
+    Routing, Startup, Tunnel, WhenDown,
 };

@@ -490,6 +490,27 @@ pub static ROUTES: Table = Table {
             "Routing table; another than `\"main\"` when you route by policy.",
         ),
         key("metric", "number", "`100`", "100", "Metric of our routes; a lower one wins."),
+        key(
+            "rule_priority",
+            "number, 1 to 32765",
+            "none",
+            "1000",
+            "Makes policy rules of this priority that send packets to `table`, for the families that the tunnels carry. Needs a `table` other than `\"main\"`.",
+        ),
+        key(
+            "rule_from",
+            "list of prefixes",
+            "every packet",
+            "[\"10.10.0.0/16\"]",
+            "Sources for which the rules hold.",
+        ),
+        key(
+            "when_down",
+            "`\"withdraw\"` or `\"unreachable\"`",
+            "`\"withdraw\"`",
+            "\"withdraw\"",
+            "While no tunnel carries a prefix: our route goes, so that backup routes take over and LAN routers hear of it, or senders are told *unreachable*, so that nothing leaves by the default route in the clear. Holds for the prefixes in `vpc`.",
+        ),
     ],
 };
 

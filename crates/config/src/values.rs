@@ -104,6 +104,21 @@ pub struct Routes {
     pub table: u32,
     /// Metric of our routes; 100 by default.
     pub metric: u32,
+    /// Priority of the policy rules that lead to `table`; `None` (the default) makes none.
+    pub rule_priority: Option<u32>,
+    /// Source prefixes for which the rules hold; empty is every packet.
+    pub rule_from: Vec<IpNet>,
+    /// What becomes of packets to AWS while no tunnel carries them.
+    pub when_down: WhenDown,
+}
+
+/// What becomes of packets to prefixes behind AWS while no tunnel carries them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WhenDown {
+    /// Our routes go, so that backup routes take over (`withdraw`, the default).
+    Withdraw,
+    /// Where no other route to the same prefix takes over, senders are told *unreachable* (`unreachable`).
+    Unreachable,
 }
 
 /// `[host]`: what we may change on the machine.

@@ -54,7 +54,15 @@ fn file_with(header: &str, line: &str) -> String {
     let nested = match header {
         "[[connection]]" | "[connection.bgp]" | "[[connection.tunnel]]" => String::new(),
         own if own.starts_with("[connection.tunnel.") => format!("{own}\n{line}\n"),
-        own => return format!("{own}\n{line}\n{connection}{bgp}{tunnel}"),
+        own => {
+            // A rule needs a table to lead to, and its sources a rule.
+            let beside = match line.split(' ').next() {
+                Some("rule_priority") => "table = 100\n",
+                Some("rule_from") => "table = 100\nrule_priority = 1000\n",
+                _ => "",
+            };
+            return format!("{own}\n{beside}{line}\n{connection}{bgp}{tunnel}");
+        }
     };
     let connection = put(connection, "[[connection]]");
     format!("{connection}{}{}{nested}", put(bgp, "[connection.bgp]"), put(tunnel, "[[connection.tunnel]]"))

@@ -12,12 +12,12 @@ use ipnet::IpNet;
 use model::Instant;
 
 use crate::egress::{Candidate, Decision, PathAttributes, Previous, choose};
-use crate::route::{DEFAULT_METRIC, NextHop, Route, RouteKey, TABLE_MAIN, covers};
+use crate::route::{DEFAULT_METRIC, METRIC_WORST, NextHop, Route, RouteKey, TABLE_MAIN, covers};
 
 /// The most routes we ask the kernel for: AWS announces at most 5,000 on a transit gateway.
 pub const ROUTES_MAX: usize = 20_000;
 
-/// The rules that hold for every route.
+/// The rules that hold for every route of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Priority of our routes.
@@ -41,6 +41,9 @@ pub struct Policy {
     pub inside: Vec<IpNet>,
     /// The prefixes on our side.
     pub lan: Vec<IpNet>,
+    /// Prefixes that must not leave by another way when no tunnel carries them: each has an unreachable route of
+    /// the worst metric for as long as we run.
+    pub last_resort: Vec<IpNet>,
 }
 
 impl Default for Policy {
@@ -56,7 +59,27 @@ impl Default for Policy {
             underlay: BTreeMap::new(),
             inside: Vec::new(),
             lan: Vec::new(),
+            last_resort: Vec::new(),
         }
+    }
+}
+
+impl Policy {
+    /// Whether a route to `prefix` may be thought of at all; where it would lead is another question.
+    fn admits(&self, prefix: &IpNet) -> Result<(), RefusalReason> {
+        if unroutable(prefix) {
+            return Err(RefusalReason::Unroutable);
+        }
+        if is_default(prefix) && !self.allow_default {
+            return Err(RefusalReason::Default);
+        }
+        if self.inside.iter().any(|inside| covers(inside, prefix)) {
+            return Err(RefusalReason::Inside);
+        }
+        if self.lan.iter().any(|lan| lan.trunc() == *prefix) {
+            return Err(RefusalReason::Lan);
+        }
+        Ok(())
     }
 }
 
@@ -76,12 +99,14 @@ pub struct Tunnel {
     pub candidate: Candidate,
     /// The TUN interface.
     pub interface: String,
+    /// Index of its connection's policy.
+    pub policy: usize,
     /// What it leads to.
     pub prefixes: Prefixes,
 }
 
 /// Why a route is not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusalReason {
     /// A default route, and nobody allowed one.
     Default,
@@ -95,12 +120,10 @@ pub enum RefusalReason {
     Unroutable,
     /// More than [`ROUTES_MAX`] routes.
     TooMany,
-    /// Another connection routes the same prefix already.
-    Taken,
 }
 
 /// A route that is not made, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refusal {
     /// Its destination.
     pub prefix: IpNet,
@@ -128,10 +151,6 @@ impl fmt::Display for Refusal {
                 f.write_str("loopback, link-local, multicast and unspecified prefixes are not routed")
             }
             RefusalReason::TooMany => write!(f, "the limit of {ROUTES_MAX} routes is reached"),
-            RefusalReason::Taken => f.write_str(
-                "another connection routes it already; make the prefixes of the connections disjoint, or give \
-                 them different metrics",
-            ),
         }
     }
 }
@@ -160,19 +179,25 @@ impl Desired {
     ///
     /// The reason when `policy` forbids it; then nothing changed.
     pub fn insert(&mut self, prefix: IpNet, via: Vec<NextHop>, policy: &Policy) -> Result<(), Refusal> {
+        self.insert_at(prefix, via, policy.metric, policy)
+    }
+
+    /// Wants what is sent to `prefix` to be answered *unreachable* where no better route takes it.
+    fn insert_last_resort(&mut self, prefix: IpNet, policy: &Policy) -> Result<(), Refusal> {
+        self.insert_at(prefix, Vec::new(), METRIC_WORST, policy)
+    }
+
+    fn insert_at(
+        &mut self,
+        prefix: IpNet,
+        via: Vec<NextHop>,
+        metric: u32,
+        policy: &Policy,
+    ) -> Result<(), Refusal> {
         let prefix = prefix.trunc();
         let refuse = |reason| Err(Refusal { prefix, reason });
-        if unroutable(&prefix) {
-            return refuse(RefusalReason::Unroutable);
-        }
-        if is_default(&prefix) && !policy.allow_default {
-            return refuse(RefusalReason::Default);
-        }
-        if policy.inside.iter().any(|inside| covers(inside, &prefix)) {
-            return refuse(RefusalReason::Inside);
-        }
-        if policy.lan.iter().any(|lan| lan.trunc() == prefix) {
-            return refuse(RefusalReason::Lan);
+        if let Err(reason) = policy.admits(&prefix) {
+            return refuse(reason);
         }
         let mut guards = Vec::new();
         for outside in &policy.outside {
@@ -185,11 +210,12 @@ impl Desired {
                 _ => return refuse(RefusalReason::Swallows(*outside)),
             }
         }
-        let mut route = Route::ours(prefix, via, policy.metric, policy.table);
+        let mut route = Route::ours(prefix, via, metric, policy.table);
         if self.routes.len() >= ROUTES_MAX && !self.routes.contains_key(&route.key()) {
             return refuse(RefusalReason::TooMany);
         }
         route.source = match prefix {
+            _ if route.via.is_empty() => None,
             IpNet::V4(_) => policy.source_v4.map(IpAddr::V4),
             IpNet::V6(_) => policy.source_v6.map(IpAddr::V6),
         };
@@ -210,25 +236,6 @@ impl Desired {
                 };
             }
         }
-    }
-
-    /// Takes the routes of another connection too, decided under its own policy. Where both want the same key,
-    /// the one that is here stays and the other is returned as refused.
-    pub fn merge(&mut self, other: Self) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        self.protective.extend(other.protective);
-        for (key, route) in other.routes {
-            let reason = match self.routes.get(&key) {
-                Some(_) => RefusalReason::Taken,
-                None if self.routes.len() >= ROUTES_MAX => RefusalReason::TooMany,
-                None => {
-                    self.routes.insert(key, route);
-                    continue;
-                }
-            };
-            refusals.push(Refusal { prefix: key.prefix, reason });
-        }
-        refusals
     }
 }
 
@@ -266,6 +273,10 @@ pub struct Choice {
     pub prefix: IpNet,
     /// The tunnel and the reason.
     pub decision: Decision,
+    /// Names of the tunnels that offer the prefix.
+    pub offers: Vec<String>,
+    /// Names of the tunnels that carry it: the chosen one, or all members of an ECMP route.
+    pub carriers: Vec<String>,
 }
 
 /// What [`build`] found.
@@ -288,31 +299,66 @@ impl Outcome {
 
 /// Chooses the egress of every prefix that any of `tunnels` offers and makes the routes.
 ///
-/// `previous` is [`Outcome::previous`] of the last call; prefixes missing there are decided afresh.
+/// Tunnels of several connections may offer the same prefix: then they are candidates side by side, and share the
+/// flows where all of their connections ask for it. `policies` has the rules of each connection,
+/// [`Tunnel::policy`] says whose a tunnel is. `previous` is [`Outcome::previous`] of the last call; prefixes missing
+/// there are decided afresh.
 pub fn build(
     now: Instant,
     tunnels: &[Tunnel],
-    policy: &Policy,
+    policies: &[Policy],
     previous: &BTreeMap<IpNet, Previous>,
 ) -> Outcome {
     let mut deciding = Deciding { now, tunnels, previous, known: BTreeMap::new() };
     let mut outcome = Outcome::default();
-    for (prefix, offers) in offers(tunnels) {
-        let decision = deciding.decide(prefix, offers);
-        let chosen = |tunnel: &&Tunnel| match policy.multipath {
-            true => decision.equals.contains(&tunnel.candidate.tunnel),
-            false => decision.tunnel.as_ref() == Some(&tunnel.candidate.tunnel),
-        };
-        let via: Vec<_> =
-            tunnels.iter().filter(chosen).map(|it| NextHop::device(it.interface.clone())).collect();
-        if !via.is_empty()
-            && let Err(refusal) = outcome.desired.insert(prefix, via, policy)
-        {
-            outcome.refusals.push(refusal);
+    let policy_of = |tunnel: &Tunnel| policies.get(tunnel.policy);
+    for (prefix, mut offers) in offers(tunnels) {
+        let named = |(index, _): &(usize, _)| Some(tunnels.get(*index)?.candidate.tunnel.clone());
+        let names: Vec<String> = offers.iter().filter_map(named).collect();
+        offers.retain(|(index, _)| {
+            let admitted = tunnels.get(*index).and_then(policy_of).map(|policy| policy.admits(&prefix));
+            if let Some(Err(reason)) = admitted {
+                outcome.refusals.push(Refusal { prefix, reason });
+            }
+            admitted == Some(Ok(()))
+        });
+        if offers.is_empty() {
+            continue;
         }
-        outcome.choices.push(Choice { prefix, decision });
+        let decision = deciding.decide(prefix, offers);
+        let chosen = tunnels.iter().find(|tunnel| decision.tunnel.as_ref() == Some(&tunnel.candidate.tunnel));
+        let carriers = chosen.map_or_else(Vec::new, |chosen| carriers(chosen, &decision, tunnels, policies));
+        if let Some(policy) = chosen.and_then(policy_of) {
+            let via = carriers.iter().map(|tunnel| NextHop::device(tunnel.interface.clone())).collect();
+            outcome.refusals.extend(outcome.desired.insert(prefix, via, policy).err());
+        }
+        let carriers = carriers.into_iter().map(|tunnel| tunnel.candidate.tunnel.clone()).collect();
+        outcome.choices.push(Choice { prefix, decision, offers: names, carriers });
     }
+    for policy in policies {
+        for prefix in &policy.last_resort {
+            // What may have no route at all is refused above, where a tunnel offers it.
+            let _ = outcome.desired.insert_last_resort(*prefix, policy);
+        }
+    }
+    outcome.refusals.sort();
+    outcome.refusals.dedup();
     outcome
+}
+
+/// The chosen tunnel, or all that share its flows.
+fn carriers<'a>(
+    chosen: &'a Tunnel,
+    decision: &Decision,
+    tunnels: &'a [Tunnel],
+    policies: &[Policy],
+) -> Vec<&'a Tunnel> {
+    let shares = |tunnel: &Tunnel| policies.get(tunnel.policy).is_some_and(|policy| policy.multipath);
+    if !shares(chosen) {
+        return vec![chosen];
+    }
+    let equal = |tunnel: &&Tunnel| decision.equals.contains(&tunnel.candidate.tunnel) && shares(tunnel);
+    tunnels.iter().filter(equal).collect()
 }
 
 /// Who offers a prefix: indices into the tunnels, with the path each has.

@@ -21,5 +21,5 @@ pub use desired::{Desired, Outcome, Policy, Prefixes, Refusal, RefusalReason, Tu
 pub use egress::{Arrival, Candidate, Decision, Despite, PathAttributes, Previous, Reason, choose};
 pub use observed::Observed;
 pub use plan::{Change, Conflict, ConflictEffect, Plan, cleanup, plan};
-pub use route::{NextHop, PROTOCOL, Route, RouteKey, TABLE_MAIN};
+pub use route::{METRIC_WORST, NextHop, PROTOCOL, Route, RouteKey, TABLE_MAIN};
 pub use rule::{Rule, RuleChange, plan_rules};

@@ -18,7 +18,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// From a netlink dump of unicast routes of both families (all tables, or at least those we use).
+    /// From a netlink dump of unicast and dropping routes of both families (all tables, or at least those we use).
     ///
     /// Several entries of ours with one key are the next hops of one IPv6 multipath route, which some kernels
     /// dump one by one; they are put together again.

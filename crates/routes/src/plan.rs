@@ -127,7 +127,10 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Plan {
             if effect == ConflictEffect::Blocked {
                 blocked.insert(route.key());
             }
-            plan.conflicts.push(Conflict { ours: route.clone(), foreign: (*other).clone(), effect });
+            // A last resort is meant to lose.
+            if !route.via.is_empty() {
+                plan.conflicts.push(Conflict { ours: route.clone(), foreign: (*other).clone(), effect });
+            }
         }
         // Replacing by key would hit the foreign route, and adding beside it must fail.
         if !blocked.contains(&route.key()) {

@@ -1,6 +1,6 @@
 //! A kernel route as a plain value, and what makes two of them the same.
 //!
-//! Only what a gateway needs: unicast routes over interfaces, with or without a gateway. The kernel's own
+//! Only what a gateway needs: unicast routes over interfaces, with or without a gateway, and unreachable ones. The kernel's own
 //! identity of a route is (table, prefix, metric); everything else is content (rtnetlink(7)).
 
 use std::fmt;
@@ -19,6 +19,9 @@ pub const TABLE_MAIN: u32 = 254;
 
 /// The metric of our routes unless configured: worse than connected routes, as good as the usual DHCP one.
 pub const DEFAULT_METRIC: u32 = 100;
+
+/// The worst metric there is: every other route to the same prefix is preferred.
+pub const METRIC_WORST: u32 = u32::MAX;
 
 /// What the kernel uses for an IPv6 route that was given metric 0.
 const IPV6_DEFAULT_METRIC: u32 = 1024;
@@ -60,12 +63,12 @@ impl fmt::Display for NextHop {
     }
 }
 
-/// One unicast route.
+/// One route: unicast, or one that drops with *unreachable*.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// Destination, host bits zero.
     pub prefix: IpNet,
-    /// Next hops, sorted; more than one makes a multipath (ECMP) route.
+    /// Next hops, sorted; more than one makes a multipath (ECMP) route, none an unreachable one.
     pub via: Vec<NextHop>,
     /// Priority: the lower wins among routes to the same prefix in one table.
     pub metric: u32,
@@ -131,7 +134,7 @@ impl Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.prefix)?;
+        write!(f, "{}{}", if self.via.is_empty() { "unreachable " } else { "" }, self.prefix)?;
         for hop in &self.via {
             write!(f, " {}", if self.via.len() > 1 { "nexthop " } else { "" })?;
             write!(f, "{hop}")?;

@@ -240,20 +240,10 @@ fn dangerous_routes_are_refused_with_the_reason() {
 }
 
 #[test]
-fn connections_keep_their_own_policies_and_the_first_one_keeps_a_shared_prefix() {
-    let internet = Policy { allow_default: true, ..Policy::default() };
-    let mut all = desired(&Policy::default(), &[("172.31.0.0/16", "cgw0")]);
-    let refused = all.merge(desired(&internet, &[("0.0.0.0/0", "cgw2"), ("172.31.0.0/16", "cgw2")]));
-    assert_eq!(refused, [Refusal { prefix: net("172.31.0.0/16"), reason: RefusalReason::Taken }]);
-    let table: Vec<_> = all.routes().values().map(ToString::to_string).collect();
-    assert_eq!(table, ["0.0.0.0/0 dev cgw2 metric 100", "172.31.0.0/16 dev cgw0 metric 100"]);
-}
-
-#[test]
 fn a_route_without_a_source_takes_the_inside_address_of_its_own_tunnel() {
     let mut wanted = desired(&Policy::default(), &[("172.31.0.0/16", "cgw0"), ("fd00:1::/32", "cgw0")]);
     let lan = Policy { source_v4: Some([10, 10, 0, 1].into()), ..Policy::default() };
-    wanted.merge(desired(&lan, &[("10.20.0.0/16", "cgw0")]));
+    wanted.insert(net("10.20.0.0/16"), vec![NextHop::device("cgw0")], &lan).unwrap();
     wanted.default_source("cgw1", Some([169, 254, 11, 2].into()), None);
     wanted.default_source("cgw0", Some([169, 254, 10, 2].into()), None);
     let sources: Vec<_> = wanted.routes().values().map(|route| route.source).collect();
@@ -281,6 +271,7 @@ fn tunnel(name: &str, interface: &str, prefixes: Prefixes) -> Tunnel {
     Tunnel {
         candidate: Candidate::usable(name, Instant::from_secs(1)),
         interface: interface.into(),
+        policy: 0,
         prefixes,
     }
 }
@@ -295,7 +286,7 @@ fn each_bgp_prefix_leaves_by_its_own_best_tunnel() {
     let one = BTreeMap::from([(net("10.20.0.0/16"), path(100)), (net("10.30.0.0/16"), path(200))]);
     let two = BTreeMap::from([(net("10.20.0.0/16"), path(200)), (net("10.40.0.0/16"), path(100))]);
     let tunnels = [tunnel("t1", "cgw0", Prefixes::Bgp(one)), tunnel("t2", "cgw1", Prefixes::Bgp(two))];
-    let outcome = build(now, &tunnels, &Policy::default(), &BTreeMap::new());
+    let outcome = build(now, &tunnels, &[Policy::default()], &BTreeMap::new());
     let table: Vec<_> = outcome.desired.routes().values().map(ToString::to_string).collect();
     assert_eq!(
         table,
@@ -320,16 +311,95 @@ fn multipath_uses_all_equal_tunnels_and_only_those() {
         tunnel("t2", "cgw1", offer(100)),
         tunnel("t3", "cgw2", offer(300)),
     ];
-    let outcome = build(now, &tunnels, &policy, &BTreeMap::new());
+    let outcome = build(now, &tunnels, &[policy], &BTreeMap::new());
     let table: Vec<_> = outcome.desired.routes().values().map(ToString::to_string).collect();
     assert_eq!(table, ["10.20.0.0/16 nexthop dev cgw0 nexthop dev cgw1 metric 100"]);
+}
+
+fn table(outcome: &routes::Outcome) -> Vec<String> {
+    outcome.desired.routes().values().map(ToString::to_string).collect()
+}
+
+#[test]
+fn connections_share_the_flows_to_a_common_prefix_where_all_of_them_ask_for_it() {
+    let now = Instant::from_secs(100);
+    let offer = || Prefixes::Bgp(BTreeMap::from([(net("10.20.0.0/16"), path(100))]));
+    let mut tunnels = [
+        tunnel("vpn-a/tunnel1", "cgw0", offer()),
+        tunnel("vpn-a/tunnel2", "cgw1", offer()),
+        tunnel("vpn-b/tunnel1", "cgw2", offer()),
+        tunnel("vpn-b/tunnel2", "cgw3", offer()),
+    ];
+    tunnels[2].policy = 1;
+    tunnels[3].policy = 1;
+    let sharing = Policy { multipath: true, ..Policy::default() };
+    let all = build(now, &tunnels, &[sharing.clone(), sharing.clone()], &BTreeMap::new());
+    assert_eq!(
+        table(&all),
+        ["10.20.0.0/16 nexthop dev cgw0 nexthop dev cgw1 nexthop dev cgw2 nexthop dev cgw3 metric 100"]
+    );
+    let one = build(now, &tunnels, &[sharing, Policy::default()], &BTreeMap::new());
+    assert_eq!(table(&one), ["10.20.0.0/16 nexthop dev cgw0 nexthop dev cgw1 metric 100"]);
+    // Without ECMP the other connection is what is left when the first one is lost.
+    tunnels[0].candidate = Candidate::down("vpn-a/tunnel1", "dead peer");
+    tunnels[1].candidate = Candidate::down("vpn-a/tunnel2", "dead peer");
+    let policies = [Policy::default(), Policy::default()];
+    let lost = build(now, &tunnels, &policies, &one.previous());
+    assert_eq!(table(&lost), ["10.20.0.0/16 dev cgw2 metric 100"]);
+    assert_eq!(lost.choices[0].offers.len(), 4);
+    assert_eq!(lost.choices[0].carriers, ["vpn-b/tunnel1"]);
+}
+
+#[test]
+fn each_connection_keeps_its_own_policy() {
+    let wide = || Prefixes::Static(vec![net("0.0.0.0/0"), net("172.31.0.0/16")]);
+    let mut tunnels = [tunnel("vpn-a/tunnel1", "cgw0", wide()), tunnel("vpn-b/tunnel1", "cgw2", wide())];
+    tunnels[1].policy = 1;
+    let internet = Policy { allow_default: true, ..Policy::default() };
+    let outcome = build(Instant::from_secs(9), &tunnels, &[Policy::default(), internet], &BTreeMap::new());
+    // The default route goes by the connection that allows one, though the other tunnel is the first by name.
+    assert_eq!(table(&outcome), ["0.0.0.0/0 dev cgw2 metric 100", "172.31.0.0/16 dev cgw0 metric 100"]);
+    assert_eq!(outcome.refusals, [Refusal { prefix: net("0.0.0.0/0"), reason: RefusalReason::Default }]);
+}
+
+#[test]
+fn a_last_resort_stands_behind_every_other_route_and_keeps_the_outside_address_reachable() {
+    let eth = NextHop::gateway("eth0", ip("192.0.2.1"));
+    let policy = Policy {
+        outside: vec![ip("198.51.100.1")],
+        underlay: BTreeMap::from([(ip("198.51.100.1"), eth.clone())]),
+        last_resort: vec![net("172.31.0.0/16"), net("198.51.0.0/16"), net("0.0.0.0/0")],
+        ..Policy::default()
+    };
+    let offer = Prefixes::Static(vec![net("172.31.0.0/16")]);
+    let mut tunnels = [tunnel("tunnel1", "cgw0", offer)];
+    let mut kernel = Kernel::default();
+    let up = build(Instant::from_secs(9), &tunnels, std::slice::from_ref(&policy), &BTreeMap::new());
+    kernel.settle(&up.desired);
+    assert_eq!(
+        table(&up),
+        [
+            "172.31.0.0/16 dev cgw0 metric 100",
+            "unreachable 172.31.0.0/16 metric 4294967295",
+            "unreachable 198.51.0.0/16 metric 4294967295"
+        ],
+        "a default route is never cut off by accident"
+    );
+    assert_eq!(up.desired.protective().len(), 1);
+    tunnels[0].candidate = Candidate::down("tunnel1", "dead peer");
+    let down = build(Instant::from_secs(10), &tunnels, &[policy], &up.previous());
+    let changes = plan(&down.desired, &kernel.observed());
+    assert!(matches!(&changes.changes[..], [Change::Delete(route)] if !route.via.is_empty()), "{changes:?}");
+    // Somebody's backup route wins over it, and that is no conflict.
+    kernel.routes.push(foreign("172.31.0.0/16", eth, 200, 4));
+    assert_eq!(plan(&down.desired, &kernel.observed()).conflicts, []);
 }
 
 #[test]
 fn with_every_tunnel_down_the_prefix_has_no_route_and_a_reason() {
     let mut lost = tunnel("t1", "cgw0", Prefixes::Static(vec![net("172.31.0.0/16")]));
     lost.candidate = Candidate::down("t1", "dead peer");
-    let outcome = build(Instant::from_secs(9), &[lost], &Policy::default(), &BTreeMap::new());
+    let outcome = build(Instant::from_secs(9), &[lost], &[Policy::default()], &BTreeMap::new());
     assert_eq!(outcome.desired, Desired::default());
     assert_eq!(
         outcome.choices[0].decision.to_string(),
@@ -344,13 +414,13 @@ fn five_thousand_prefixes_move_with_five_thousand_replacements() {
         (0..5_000u32).map(|n| net(&format!("10.{}.{}.0/24", n / 250, n % 250))).collect();
     let offer = |med| Prefixes::Bgp(prefixes.iter().map(|prefix| (*prefix, path(med))).collect());
     let both = |first, second| [tunnel("t1", "cgw0", offer(first)), tunnel("t2", "cgw1", offer(second))];
-    let before = build(now, &both(100, 200), &Policy::default(), &BTreeMap::new());
+    let before = build(now, &both(100, 200), &[Policy::default()], &BTreeMap::new());
     let mut kernel = Kernel::default();
     plan(&before.desired, &Observed::default()).changes.into_iter().for_each(|change| match change {
         Change::Add(route) => kernel.routes.push(route),
         other => panic!("{other}"),
     });
-    let after = build(now, &both(100, 50), &Policy::default(), &before.previous());
+    let after = build(now, &both(100, 50), &[Policy::default()], &before.previous());
     let changes = plan(&after.desired, &kernel.observed()).changes;
     assert_eq!(changes.len(), 5_000);
     assert!(changes.iter().all(|change| matches!(change, Change::Replace { .. })));

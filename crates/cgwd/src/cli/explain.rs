@@ -20,6 +20,22 @@ pub(crate) fn explain(config: &config::Config) -> String {
         }
         text.push('\n');
     }
+    let down = match config.routes.when_down {
+        config::WhenDown::Withdraw => {
+            "our routes go, and what is sent to AWS follows the host's other routes"
+        }
+        config::WhenDown::Unreachable => {
+            "senders are told unreachable, unless another route to the same prefix stands"
+        }
+    };
+    let _ = writeln!(text, "while no tunnel carries a prefix: {down}");
+    if let Some(priority) = config.routes.rule_priority {
+        let from = match config.routes.rule_from.as_slice() {
+            [] => "every packet".to_owned(),
+            prefixes => format!("packets from {}", list(prefixes)),
+        };
+        let _ = writeln!(text, "policy rules: {from} to table {}, priority {priority}", config.routes.table);
+    }
     let forward = match config.host.ip_forward {
         config::IpForward::Enable => "turned on at the start where it is off, and restored at the end",
         config::IpForward::Report => "left alone, and reported when it is off",

@@ -173,7 +173,11 @@ pub(super) fn routes(routes: &Routes) -> String {
         // One reason for all is told once, above.
         let differ = own.windows(2).any(|pair| matches!(pair, [a, b] if a.why != b.why));
         for route in own {
-            let _ = write!(text, "  {:destination$}  dev {}", route.destination, route.interfaces.join(", "));
+            let way = match route.interfaces.as_slice() {
+                [] => "unreachable".to_owned(),
+                interfaces => format!("dev {}", interfaces.join(", ")),
+            };
+            let _ = write!(text, "  {:destination$}  {way}", route.destination);
             if let Some(source) = route.source {
                 let _ = write!(text, "  src {source}");
             }

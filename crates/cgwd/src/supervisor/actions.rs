@@ -24,7 +24,7 @@ impl Supervisor {
                 let _ = reply.send(status::routes(&self.routing, &self.config));
             }
             Request::Bgp(reply) => {
-                let _ = reply.send(super::bgp::report(&self.lines, &self.routing, now));
+                let _ = reply.send(super::bgp::report(&self.lines, &self.routing, &self.config, now));
             }
             Request::Config(reply) => {
                 let _ = reply.send(crate::cli::explain::explain(&self.config));

@@ -6,11 +6,15 @@ use ipnet::IpNet;
 use net::netlink::{Address, Netlink};
 
 /// The address to send from: the configured one; the customer gateway address when it is on this machine; else
-/// what the route towards AWS says.
+/// what the route towards AWS says. A way through one of our own `tunnels` (interface names) is none.
 ///
 /// # Errors
 /// In words, when the machine has no way to the outside address at the moment.
-pub(super) fn local(netlink: &mut Netlink, tunnel: &config::Tunnel) -> Result<IpAddr, String> {
+pub(super) fn local(
+    netlink: &mut Netlink,
+    tunnel: &config::Tunnel,
+    tunnels: &[String],
+) -> Result<IpAddr, String> {
     let ours = netlink.addresses(None).map_err(|error| error.to_string())?;
     let is_ours = |address: IpAddr| ours.iter().any(|known| known.address.addr() == address);
     if let Some(bind) = tunnel.bind {
@@ -26,6 +30,9 @@ pub(super) fn local(netlink: &mut Netlink, tunnel: &config::Tunnel) -> Result<Ip
     let route = netlink
         .route_to(tunnel.outside, None)
         .map_err(|error| format!("no route to {}: {error}", tunnel.outside))?;
+    if tunnels.contains(&route.interface) {
+        return Err(format!("no route to {} but the one through {}", tunnel.outside, route.interface));
+    }
     route.source.ok_or_else(|| {
         format!("the route to {} over {} has no source address", tunnel.outside, route.interface)
     })

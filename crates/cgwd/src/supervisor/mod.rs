@@ -51,6 +51,8 @@ const STATUS_DOWN_MAX: usize = 4;
 
 struct Supervisor {
     config: config::Config,
+    /// The interfaces of all configured tunnels.
+    tunnels: Vec<String>,
     config_path: PathBuf,
     started: Instant,
     lines: Vec<Line>,
@@ -133,6 +135,7 @@ impl Supervisor {
             let mut out = Vec::new();
             let mut around = Surroundings {
                 netlink: &mut self.routing.netlink,
+                tunnels: &self.tunnels,
                 sockets: &mut self.sockets,
                 inbox: &self.inbox,
                 dropped: &self.dropped,
@@ -202,7 +205,7 @@ impl Supervisor {
         let mut moved = Vec::new();
         for line in self.lines.iter_mut().filter(|line| which(line)) {
             let Some(before) = line.running().map(|running| running.local) else { continue };
-            match address::local(&mut self.routing.netlink, &line.config) {
+            match address::local(&mut self.routing.netlink, &line.config, &self.tunnels) {
                 Ok(local) if local != before => {
                     line.restart(now);
                     let text =
@@ -343,6 +346,11 @@ impl Supervisor {
     fn all_closed(&self) -> bool {
         self.lines.iter().filter_map(Line::running).all(|running| running.closed)
     }
+}
+
+/// The interfaces of all configured tunnels.
+fn interfaces(config: &config::Config) -> Vec<String> {
+    config.tunnels().map(|(_, tunnel)| tunnel.interface.clone()).collect()
 }
 
 fn now() -> Instant {

@@ -39,6 +39,7 @@ impl Supervisor {
             .make_lines(&loaded.config, now)
             .map_err(|error| Refusal::unprocessable(error.to_string()))?;
         let message = self.exchange(fresh, now);
+        self.tunnels = super::interfaces(&loaded.config);
         self.config = loaded.config;
         self.routing.reconsider();
         let needed: Vec<_> =

@@ -15,7 +15,7 @@ use super::notify::{self, Look, Watchdog};
 use super::readiness::Readiness;
 use super::routing::Routing;
 use super::sockets::Sockets;
-use super::{Supervisor, TICK, host, now};
+use super::{Supervisor, TICK, host, interfaces, now};
 use crate::catalog::Code;
 use crate::control::Request;
 use crate::control::server::{BindError, REQUESTS_MAX, Server, serve_scrapes};
@@ -141,6 +141,7 @@ fn start(
         next_tick: began + TICK,
         routes_due: true,
         status_said: String::new(),
+        tunnels: interfaces(&config),
         config,
     };
     let config = supervisor.config.clone();
@@ -150,7 +151,7 @@ fn start(
     supervisor.event(None, None, Finding { code: Code::DaemonStarted, text: version }, None);
     let leftovers = supervisor.routing.remove_leftovers()?;
     if leftovers > 0 {
-        let text = format!("{leftovers} routes of a daemon that was killed were removed");
+        let text = format!("{leftovers} routes and rules of a daemon that was killed were removed");
         supervisor.event(None, None, Finding { code: Code::LeftoversRemoved, text }, None);
     }
     supervisor.forwarding();

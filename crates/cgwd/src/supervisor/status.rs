@@ -116,37 +116,40 @@ pub(super) fn drops(drops: &dataplane::Drops) -> api::Drops {
 /// `GET /v1/routes`.
 pub(super) fn routes(routing: &Routing, config: &config::Config) -> api::Routes {
     let mut answer = api::Routes::default();
+    let decided = &routing.decided;
     for connection in &config.connections {
-        let Some(decided) = routing.decided.get(&connection.id) else { continue };
-        let reason = decided
-            .outcome
-            .choices
-            .first()
+        let first = decided.choices_of(&connection.id).next();
+        let reason = first
             .map_or_else(|| "no prefix is offered".to_owned(), |choice| choice.decision.reason.to_string());
         answer.egress.push(api::Egress {
             connection: connection.id.clone(),
-            tunnels: decided.egress.iter().cloned().collect(),
+            tunnels: decided.egress.get(&connection.id).into_iter().flatten().cloned().collect(),
             reason,
         });
-        let why: BTreeMap<_, _> =
-            decided.outcome.choices.iter().map(|choice| (choice.prefix, &choice.decision)).collect();
-        let own = decided.outcome.desired.routes();
-        let wanted = routing.desired.routes().iter().filter(|(key, _)| own.contains_key(key));
-        for (_, route) in routing.desired.protective().iter().chain(wanted) {
-            answer.routes.push(api::Route {
-                destination: route.prefix.to_string(),
-                interfaces: route.via.iter().map(|hop| hop.interface.clone()).collect(),
-                source: route.source,
-                metric: route.metric,
-                table: route.table,
-                installed: routing.installed.contains_key(&route.key()),
-                connection: connection.id.clone(),
-                why: why.get(&route.prefix).map_or_else(
-                    || "keeps AWS's outside address reachable without the tunnel".to_owned(),
-                    |decision| decision.to_string(),
-                ),
-            });
-        }
+    }
+    let why: BTreeMap<_, _> = decided.outcome.choices.iter().map(|choice| (choice.prefix, choice)).collect();
+    let first = config.connections.first().map(|connection| connection.id.as_str());
+    let protective = routing.desired.protective().iter().map(|(key, route)| (key, route, None));
+    let leading =
+        routing.desired.routes().iter().map(|(key, route)| (key, route, why.get(&route.prefix).copied()));
+    for (key, route, choice) in protective.chain(leading) {
+        let carrier = choice.and_then(|choice| decided.owner(choice.decision.tunnel.as_ref()?));
+        answer.routes.push(api::Route {
+            destination: route.prefix.to_string(),
+            interfaces: route.via.iter().map(|hop| hop.interface.clone()).collect(),
+            source: route.source,
+            metric: route.metric,
+            table: route.table,
+            installed: routing.installed.contains_key(key),
+            connection: carrier.or(first).unwrap_or_default().to_owned(),
+            why: match choice {
+                _ if route.via.is_empty() => {
+                    "keeps packets from leaving by another way while no tunnel carries them".to_owned()
+                }
+                Some(choice) => choice.decision.to_string(),
+                None => "keeps AWS's outside address reachable without the tunnel".to_owned(),
+            },
+        });
     }
     answer
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use net::netlink::{self, Netlink, RouteChange, RouteFilter, RouteKind};
-use routes::{Change, NextHop, Observed, Route};
+use routes::{Change, NextHop, Observed, Route, Rule, RuleChange};
 
 /// The interfaces of this network namespace by name and by index.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,7 @@ impl Interfaces {
 
     fn mtu(&self, route: &Route) -> Option<u32> {
         let ways = route.via.iter().map(|hop| self.packets.get(&hop.interface).copied());
+        // No way at all: no size.
         ways.collect::<Option<Vec<_>>>()?.into_iter().min().filter(|_| route.prefix.addr().is_ipv4())
     }
 
@@ -54,14 +55,55 @@ impl Interfaces {
     }
 }
 
-/// All unicast routes of the kernel.
+/// All routes of the kernel that say where packets go, or that they go nowhere.
 ///
 /// # Errors
 /// The kernel's.
 pub fn observe(netlink: &mut Netlink, interfaces: &Interfaces) -> Result<Observed, net::Error> {
     let found = netlink.routes(&RouteFilter::default())?;
-    let unicast = found.iter().filter(|route| route.kind == RouteKind::Unicast);
-    Ok(Observed::from_dump(unicast.map(|route| from_kernel(route, interfaces))))
+    let known = found.iter().filter(|route| !matches!(route.kind, RouteKind::Other(_)));
+    Ok(Observed::from_dump(known.map(|route| from_kernel(route, interfaces))))
+}
+
+/// Makes the policy rules of ours equal to `wanted`; how many were changed.
+///
+/// # Errors
+/// The kernel's.
+pub fn apply_rules(netlink: &mut Netlink, wanted: &[Rule]) -> Result<usize, net::Error> {
+    let observed: Vec<Rule> = netlink.rules()?.into_iter().map(rule_from_kernel).collect();
+    let changes = routes::plan_rules(wanted, &observed);
+    for change in &changes {
+        match change {
+            RuleChange::Add(rule) => netlink.add_rule(&rule_to_kernel(rule))?,
+            RuleChange::Delete(rule) => netlink.delete_rule(&rule_to_kernel(rule))?,
+        }
+    }
+    Ok(changes.len())
+}
+
+fn rule_to_kernel(rule: &Rule) -> netlink::Rule {
+    netlink::Rule {
+        ipv4: !rule.ipv6,
+        priority: rule.priority,
+        table: rule.table,
+        from: rule.from,
+        to: rule.to,
+        mark: None,
+        iif: rule.input_interface.clone(),
+        protocol: rule.protocol,
+    }
+}
+
+fn rule_from_kernel(rule: netlink::Rule) -> Rule {
+    Rule {
+        priority: rule.priority,
+        from: rule.from,
+        to: rule.to,
+        input_interface: rule.iif,
+        ipv6: !rule.ipv4,
+        table: rule.table,
+        protocol: rule.protocol,
+    }
 }
 
 /// Carries out changes in their order; what became of each.
@@ -113,7 +155,7 @@ fn to_kernel(route: &Route, interfaces: &Interfaces) -> Result<netlink::Route, n
         table: route.table,
         protocol: route.protocol,
         metric: route.metric,
-        kind: RouteKind::Unicast,
+        kind: if route.via.is_empty() { RouteKind::Unreachable } else { RouteKind::Unicast },
         source: route.source,
         mtu: interfaces.mtu(route),
         next_hops: route.via.iter().map(hop).collect::<Result<_, net::Error>>()?,
@@ -126,9 +168,11 @@ fn from_kernel(route: &netlink::Route, interfaces: &Interfaces) -> Route {
         gateway: hop.gateway,
         weight: u16::from(hop.weight),
     };
+    // A route that drops hangs on the loopback interface in IPv6.
+    let ways = if route.kind == RouteKind::Unicast { route.next_hops.as_slice() } else { &[] };
     Route {
         prefix: route.destination,
-        via: route.next_hops.iter().map(hop).collect(),
+        via: ways.iter().map(hop).collect(),
         metric: route.metric,
         table: route.table,
         source: route.source,
@@ -158,6 +202,15 @@ mod tests {
         route.source = Some("10.10.0.1".parse().unwrap());
         let there = to_kernel(&route, &interfaces()).unwrap();
         assert_eq!(there.protocol, routes::PROTOCOL);
+        assert_eq!(from_kernel(&there, &interfaces()), route);
+    }
+
+    #[test]
+    fn an_unreachable_route_survives_too_though_ipv6_hangs_it_on_the_loopback_interface() {
+        let route = Route::ours("fd31::/64".parse().unwrap(), Vec::new(), routes::METRIC_WORST, 254);
+        let mut there = to_kernel(&route, &interfaces()).unwrap();
+        assert_eq!((there.kind, there.mtu), (RouteKind::Unreachable, None));
+        there.next_hops.push(netlink::NextHop { index: 1, gateway: None, weight: 1 });
         assert_eq!(from_kernel(&there, &interfaces()), route);
     }
 

@@ -152,9 +152,16 @@ impl Health {
         if self.stage() == Stage::Up {
             return String::new();
         }
+        let lacks = match self.stage() {
+            Stage::Down => "no IKE SA",
+            Stage::Ike => "no child SA",
+            Stage::Ipsec | Stage::Tunnel => "its inside address does not answer",
+            Stage::Bgp => "BGP is not established",
+            Stage::Up => "",
+        };
         match &self.last_error {
-            Some(problem) => format!("{}, {}", self.stage().name(), problem.finding.code),
-            None => format!("at stage {}", self.stage().name()),
+            Some(problem) => format!("{lacks}: {}", problem.finding.code),
+            None => lacks.to_owned(),
         }
     }
 

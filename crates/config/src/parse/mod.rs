@@ -14,11 +14,13 @@ mod tunnel;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
 use crate::schema;
 use crate::{
     Config, Control, Diagnostic, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes, Severity,
+    WhenDown,
 };
 use check::Placed;
 use reader::Reader;
@@ -205,7 +207,13 @@ fn metrics(reader: &mut Reader<'_, '_>) -> Metrics {
 }
 
 const fn default_routes() -> Routes {
-    Routes { table: MAIN_TABLE, metric: DEFAULT_METRIC }
+    Routes {
+        table: MAIN_TABLE,
+        metric: DEFAULT_METRIC,
+        rule_priority: None,
+        rule_from: Vec::new(),
+        when_down: WhenDown::Withdraw,
+    }
 }
 
 fn routes(reader: &mut Reader<'_, '_>) -> Routes {
@@ -225,7 +233,32 @@ fn routes(reader: &mut Reader<'_, '_>) -> Routes {
         })
     };
     let metric = reader.number("metric", 0..=u64::from(u32::MAX)).and_then(|n| u32::try_from(n.value).ok());
-    Routes { table: table.unwrap_or(MAIN_TABLE), metric: metric.unwrap_or(DEFAULT_METRIC) }
+    let table = table.unwrap_or(MAIN_TABLE);
+    let (rule_priority, rule_from) = rules(reader, table);
+    let when_down = [("withdraw", WhenDown::Withdraw), ("unreachable", WhenDown::Unreachable)];
+    Routes {
+        table,
+        metric: metric.unwrap_or(DEFAULT_METRIC),
+        rule_priority,
+        rule_from,
+        when_down: reader.choice("when_down", &when_down).unwrap_or(WhenDown::Withdraw),
+    }
+}
+
+fn rules(reader: &mut Reader<'_, '_>, table: u32) -> (Option<u32>, Vec<IpNet>) {
+    // The kernel asks the main table at 32766.
+    let priority = reader.number("rule_priority", 1..=32_765);
+    let from = reader.prefixes("rule_from").unwrap_or_default();
+    if let (Some(priority), MAIN_TABLE) = (&priority, table) {
+        let remedy = "set `table` to a number of its own, or remove `rule_priority`";
+        reader.bad(priority.span.clone(), "a rule to the main table changes nothing", remedy);
+    }
+    if let (None, Some(first), false) = (&priority, from.first(), reader.has("rule_priority")) {
+        let remedy = "add `rule_priority = 1000`, or remove `rule_from`";
+        reader.bad(first.span.clone(), "`rule_from` without `rule_priority` makes no rule", remedy);
+    }
+    let priority = priority.and_then(|n| u32::try_from(n.value).ok());
+    (priority, from.into_iter().map(|prefix| prefix.value).collect())
 }
 
 fn host(reader: &mut Reader<'_, '_>) -> Host {

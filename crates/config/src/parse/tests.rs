@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Accept, DhGroup, Encapsulation, Esn, Identity, KeySource, Peer, RekeyWindow, Routing, Startup};
+use crate::{
+    Accept, DhGroup, Encapsulation, Esn, Identity, KeySource, Peer, RekeyWindow, Routing, Startup, WhenDown,
+};
 
 fn example() -> Config {
     let text = include_str!("../../../../config/cgwd.example.toml");
@@ -63,6 +65,26 @@ fn what_is_left_out_has_awss_defaults_and_strong_algorithms() {
     assert!(!tunnel.ike.dh_groups.iter().copied().any(DhGroup::is_weak));
     assert!(tunnel.clear_df && tunnel.clamp_mss && tunnel.offload.tun);
     assert_eq!((tunnel.probe.interval, tunnel.probe.loss), (Duration::from_secs(1), 3));
+}
+
+#[test]
+fn policy_rules_need_a_table_of_their_own_and_a_priority() {
+    let routes = |text: &str| parse(&format!("{}\n[routes]\n{text}\n", minimal("")), "x");
+    let good = routes(
+        "table = 100\nrule_priority = 1000\nrule_from = [\"10.10.0.0/16\"]\nwhen_down = \"unreachable\"",
+    );
+    let good = good.unwrap().config.routes;
+    assert_eq!((good.table, good.rule_priority, good.when_down), (100, Some(1000), WhenDown::Unreachable));
+    assert_eq!(good.rule_from, ["10.10.0.0/16".parse().unwrap()]);
+    for (text, words) in [
+        ("rule_priority = 1000", "a rule to the main table changes nothing"),
+        ("table = 100\nrule_from = [\"10.10.0.0/16\"]", "`rule_from` without `rule_priority` makes no rule"),
+        ("table = 100\nrule_priority = 40000", "rule_priority"),
+        ("when_down = \"drop\"", "unreachable"),
+    ] {
+        let report = routes(text).unwrap_err().render(false);
+        assert!(report.contains(words), "{report}");
+    }
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub enum Change {
     Route(Route),
     /// A route is gone.
     RouteGone(Route),
+    /// A policy rule came or went.
+    Rules,
     /// Announcements were lost: read everything anew.
     Overrun,
 }
@@ -62,7 +64,9 @@ impl Monitor {
             | group(libc::RTNLGRP_IPV4_IFADDR)
             | group(libc::RTNLGRP_IPV6_IFADDR)
             | group(libc::RTNLGRP_IPV4_ROUTE)
-            | group(libc::RTNLGRP_IPV6_ROUTE);
+            | group(libc::RTNLGRP_IPV6_ROUTE)
+            | group(libc::RTNLGRP_IPV4_RULE)
+            | group(libc::RTNLGRP_IPV6_RULE);
         socket.bind(&SocketAddr::new(0, groups)).map_err(wrap)?;
         socket.set_non_blocking(true).map_err(wrap)?;
         let fd = socket.as_raw_fd();
@@ -113,6 +117,7 @@ fn from_payload(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<Change> 
         RouteNetlinkMessage::DelAddress(message) => address::from_message(&message).map(Change::AddressGone),
         RouteNetlinkMessage::NewRoute(message) => route::from_message(&message).map(Change::Route),
         RouteNetlinkMessage::DelRoute(message) => route::from_message(&message).map(Change::RouteGone),
+        RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_) => Some(Change::Rules),
         _ => None,
     }
 }

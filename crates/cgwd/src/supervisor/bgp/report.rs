@@ -7,31 +7,37 @@ use model::Instant;
 use routes::desired::Choice;
 
 use super::super::line::Line;
-use super::super::routing::Routing;
+use super::super::routing::{Routing, label};
 use super::{Session, words};
 use crate::api;
 
 /// `GET /v1/bgp`.
-pub(in crate::supervisor) fn report(lines: &[Line], routing: &Routing, now: Instant) -> api::BgpReport {
+pub(in crate::supervisor) fn report(
+    lines: &[Line],
+    routing: &Routing,
+    config: &config::Config,
+    now: Instant,
+) -> api::BgpReport {
+    let choices: BTreeMap<IpNet, &Choice> =
+        routing.decided.outcome.choices.iter().map(|choice| (choice.prefix, choice)).collect();
     let sessions = lines.iter().filter_map(|line| {
         let session = line.running()?.bgp.as_ref()?;
-        let choices: BTreeMap<IpNet, &Choice> = routing
-            .decided
-            .get(&line.connection.id)
-            .map(|decided| decided.outcome.choices.iter().map(|choice| (choice.prefix, choice)).collect())
-            .unwrap_or_default();
-        Some(one(line, session, &choices, now))
+        let name = label(config, &line.connection.id, &line.config.name);
+        Some(one((line, &name), session, &choices, now))
     });
     api::BgpReport { schema: api::BGP_SCHEMA, sessions: sessions.collect() }
 }
 
-fn one(line: &Line, session: &Session, choices: &BTreeMap<IpNet, &Choice>, now: Instant) -> api::BgpSession {
+fn one(
+    (line, label): (&Line, &String),
+    session: &Session,
+    choices: &BTreeMap<IpNet, &Choice>,
+    now: Instant,
+) -> api::BgpSession {
     let (status, config) = (session.speaker.status(), session.speaker.config());
-    let name = &line.config.name;
     let received = session.speaker.received().map(|path| {
         let choice = choices.get(&path.prefix);
-        let used = path.rejected.is_none()
-            && choice.is_some_and(|choice| choice.decision.tunnel.as_ref() == Some(name));
+        let used = path.rejected.is_none() && choice.is_some_and(|choice| choice.carriers.contains(label));
         let why = match (&path.rejected, choice) {
             (Some(rejection), _) => format!("not taken: {rejection}"),
             (None, Some(choice)) => choice.decision.to_string(),
@@ -54,7 +60,7 @@ fn one(line: &Line, session: &Session, choices: &BTreeMap<IpNet, &Choice>, now: 
     let counters = status.counters;
     api::BgpSession {
         connection: line.connection.id.clone(),
-        tunnel: name.clone(),
+        tunnel: line.config.name.clone(),
         interface: line.config.interface.clone(),
         local: config.local_addr,
         local_asn: config.local_as,

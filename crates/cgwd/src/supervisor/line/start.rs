@@ -26,6 +26,8 @@ use crate::tunnel::health::Reaction;
 /// What a line needs of the supervisor to start.
 pub(in crate::supervisor) struct Surroundings<'a> {
     pub(in crate::supervisor) netlink: &'a mut Netlink,
+    /// The interfaces of all tunnels.
+    pub(in crate::supervisor) tunnels: &'a [String],
     pub(in crate::supervisor) sockets: &'a mut Sockets,
     pub(in crate::supervisor) inbox: &'a mpsc::Sender<Incoming>,
     pub(in crate::supervisor) dropped: &'a Arc<AtomicU64>,
@@ -53,12 +55,11 @@ impl Line {
     }
 
     fn start(&mut self, around: &mut Surroundings<'_>, now: Instant) -> Result<Running, String> {
-        let local = address::local(around.netlink, &self.config)?;
-        self.underlay = around.netlink.route_to(self.config.outside, None).ok().map(|route| NextHop {
-            interface: route.interface,
-            gateway: route.gateway,
-            weight: 1,
-        });
+        let local = address::local(around.netlink, &self.config, around.tunnels)?;
+        let way = around.netlink.route_to(self.config.outside, None).ok();
+        let way = way.filter(|route| !around.tunnels.contains(&route.interface));
+        self.underlay =
+            way.map(|route| NextHop { interface: route.interface, gateway: route.gateway, weight: 1 });
         around.sockets.open(local, around.inbox).map_err(|error| error.to_string())?;
         let probe = self.config.inside.first().map(|inside| ProbeAddresses {
             local: inside.ours.addr(),
