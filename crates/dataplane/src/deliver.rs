@@ -4,9 +4,10 @@
 use std::io::{self, IoSlice};
 
 use esp::merge::{MAX_PACKETS, MAX_SEGMENTS, MergeOptions, Merged, Merger, Part};
-use net::tun::{Tun, VnetHeader};
+use net::tun::VnetHeader;
 
 use crate::counters::{Reason, Tally};
+use crate::device::Device;
 use crate::offload;
 use crate::shared::Shared;
 use crate::{OffloadState, OffloadStates};
@@ -19,11 +20,11 @@ const MAX_PENDING: usize = 128 << 10;
 const MAX_PARTS: usize = 2 + MAX_SEGMENTS as usize;
 
 /// Writes one ordinary packet.
-pub(crate) fn write_packet(tun: &Tun, packet: &[u8]) -> io::Result<()> {
+pub(crate) fn write_packet(tun: &impl Device, packet: &[u8]) -> io::Result<()> {
     if tun.has_vnet_header() {
         tun.write_vectored(&[IoSlice::new(&VnetHeader::default().encode()), IoSlice::new(packet)])
     } else {
-        tun.write(packet)
+        tun.write_vectored(&[IoSlice::new(packet)])
     }
 }
 
@@ -52,8 +53,8 @@ struct Opened {
 }
 
 /// The packets of one receive.
-pub(crate) struct Delivery {
-    tun: Tun,
+pub(crate) struct Delivery<D> {
+    tun: D,
     merger: Merger,
     merge: bool,
     opened: Vec<Opened>,
@@ -62,8 +63,8 @@ pub(crate) struct Delivery {
     sorted: bool,
 }
 
-impl Delivery {
-    pub(crate) fn new(tun: Tun, states: &OffloadStates) -> Self {
+impl<D: Device> Delivery<D> {
+    pub(crate) fn new(tun: D, states: &OffloadStates) -> Self {
         let options = MergeOptions {
             tcp: states.tun_merge == OffloadState::On,
             udp: states.tun_merge_udp == OffloadState::On,
@@ -151,7 +152,7 @@ impl Delivery {
     }
 }
 
-fn write_counted(tun: &Tun, packet: &[u8], tally: &mut Tally) {
+fn write_counted(tun: &impl Device, packet: &[u8], tally: &mut Tally) {
     tally.calls.tun_writes += 1;
     if write_packet(tun, packet).is_err() {
         tally.drop(Reason::Tun);
@@ -159,7 +160,11 @@ fn write_counted(tun: &Tun, packet: &[u8], tally: &mut Tally) {
 }
 
 /// One super-packet: the device's header, the packet's, then the payloads where they lie.
-fn write_super<'b>(tun: &Tun, merged: Merged<'_>, find: impl Fn(&Part) -> &'b [u8]) -> io::Result<()> {
+fn write_super<'b>(
+    tun: &impl Device,
+    merged: Merged<'_>,
+    find: impl Fn(&Part) -> &'b [u8],
+) -> io::Result<()> {
     let vnet = offload::to_device(&merged.vnet).encode();
     let mut parts = [IoSlice::new(&[]); MAX_PARTS];
     let mut used = 0;

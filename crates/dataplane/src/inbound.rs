@@ -23,6 +23,8 @@ use net::udp::{ReceiveBatch, UdpSocket};
 use crate::Event;
 use crate::counters::{Cells, Reason, Tally};
 use crate::deliver::{Delivery, Place};
+use crate::device::{Device, Link};
+use crate::pace::{Pace, TIMER_SLACK};
 use crate::probe;
 use crate::shared::Shared;
 use crate::tap::Port;
@@ -87,19 +89,19 @@ impl Commands {
     }
 }
 
-pub(crate) struct InboundWorker {
+pub(crate) struct InboundWorker<D> {
     shared: Arc<Shared>,
     commands: Arc<Commands>,
     udp: Option<Arc<UdpSocket>>,
     raw: Option<Arc<EspSocket>>,
     batch: ReceiveBatch,
-    path: Path,
+    path: Path<D>,
 }
 
 /// Everything behind the receive buffers.
-struct Path {
+struct Path<D> {
     sas: Vec<Inbound>,
-    delivery: Delivery,
+    delivery: Delivery<D>,
     tally: Tally,
     /// Our address of the UDP socket.
     local: SocketAddr,
@@ -107,8 +109,8 @@ struct Path {
     tap: Option<Port>,
 }
 
-impl InboundWorker {
-    pub(crate) fn new(shared: Arc<Shared>, commands: Arc<Commands>, delivery: Delivery) -> Self {
+impl<D: Device> InboundWorker<D> {
+    pub(crate) fn new(shared: Arc<Shared>, commands: Arc<Commands>, delivery: Delivery<D>) -> Self {
         let local = shared.config.local;
         let path = Path { sas: Vec::new(), delivery, tally: Tally::default(), local, tap: None };
         Self { shared, commands, udp: None, raw: None, batch: ReceiveBatch::new(BATCH, SLOT_LEN), path }
@@ -116,6 +118,8 @@ impl InboundWorker {
 
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        let mut pace = Pace::default();
+        net::process::set_timer_slack(TIMER_SLACK);
         while !shared.stopping() {
             shared.heart_inbound.beat();
             let ready = {
@@ -132,13 +136,16 @@ impl InboundWorker {
                         shared.wake_inbound.clear();
                         self.take_commands(&shared);
                     }
-                    if ready.is(1) {
-                        self.receive_udp(&shared);
+                    if let Some(socket) = self.udp.clone().filter(|_| ready.is(1)) {
+                        self.receive_udp(&shared, &*socket);
                     }
-                    if ready.is(2) {
-                        self.receive_raw(&shared);
+                    if let Some(socket) = self.raw.clone().filter(|_| ready.is(2)) {
+                        self.receive_raw(&shared, &*socket);
                     }
-                    self.path.finish(&shared);
+                    let packets = self.finish(&shared);
+                    if let Some(wait) = pace.after(packets, MonotonicClock::now()) {
+                        std::thread::sleep(wait);
+                    }
                 }
                 Err(error) => {
                     let text = format!("waiting for packets of {}: {error}", shared.config.name);
@@ -148,7 +155,14 @@ impl InboundWorker {
         }
     }
 
-    fn take_commands(&mut self, shared: &Shared) {
+    /// Ends a turn: counters, time stamp, signs of life. How many packets came in it.
+    pub(crate) fn finish(&mut self, shared: &Shared) -> u32 {
+        let packets = self.path.tally.calls.receive_packets as u32;
+        self.path.finish(shared);
+        packets
+    }
+
+    pub(crate) fn take_commands(&mut self, shared: &Shared) {
         while let Some(command) = self.commands.pop() {
             // A requester that stopped waiting does not matter: the change is made all the same.
             match command {
@@ -174,8 +188,9 @@ impl InboundWorker {
         }
     }
 
-    fn receive_udp(&mut self, shared: &Shared) {
-        let Some(socket) = &self.udp else { return };
+    /// Takes what the UDP socket holds, until it holds nothing: one read too many is cheaper than going to sleep and
+    /// being woken for what came meanwhile.
+    pub(crate) fn receive_udp(&mut self, shared: &Shared, socket: &dyn Link) {
         for _ in 0..MAX_RECEIVES {
             // An error is an ICMP error of an earlier send, reported once; the next poll tells whether more is
             // there.
@@ -196,15 +211,12 @@ impl InboundWorker {
                 }
             }
             self.path.deliver(shared, |message| self.batch.bytes(message));
-            if count < BATCH {
-                return;
-            }
         }
     }
 
-    fn receive_raw(&mut self, shared: &Shared) {
-        let Some(socket) = &self.raw else { return };
-        let ipv4 = socket.is_ipv4();
+    /// The same for protocol 50.
+    pub(crate) fn receive_raw(&mut self, shared: &Shared, socket: &dyn Link) {
+        let ipv4 = !socket.is_ipv6();
         for _ in 0..MAX_RECEIVES {
             let Ok(count) = socket.receive_batch(&mut self.batch) else { return };
             for index in 0..count {
@@ -227,9 +239,6 @@ impl InboundWorker {
                 }
             }
             self.path.deliver(shared, |message| self.batch.bytes(message));
-            if count < BATCH {
-                return;
-            }
         }
     }
 }
@@ -239,7 +248,7 @@ const fn place(message: usize, start: usize) -> Place {
     Place { message, start, end: start }
 }
 
-impl Path {
+impl<D: Device> Path<D> {
     /// One datagram from UDP port 4500 (RFC 3948 §2), with its outer TOS and sender.
     fn datagram(
         &mut self,

@@ -15,18 +15,22 @@ const _: () = assert!(
 mod config;
 mod counters;
 mod deliver;
+mod device;
 mod error;
 mod event;
 mod heartbeat;
 mod inbound;
 mod offload;
 mod outbound;
+mod pace;
 mod probe;
 mod send;
 mod shared;
 mod stats;
 mod tap;
 mod tunnel;
+#[cfg(test)]
+mod worker_tests;
 
 pub use config::{Child, OffloadSwitches, ProbeAddresses, TunnelConfig};
 pub use error::{Error, InjectError};

@@ -14,7 +14,9 @@ use net::tun::{Tun, VNET_HEADER_LEN};
 use crate::Event;
 use crate::counters::{Reason, Tally};
 use crate::deliver::write_packet;
+use crate::device::Device;
 use crate::offload;
+use crate::pace::{Pace, TIMER_SLACK};
 use crate::send::{Flow, SendBatch, after_batch};
 use crate::shared::{Outbound, Shared};
 
@@ -31,9 +33,9 @@ const MAX_PACKET: usize = 65_535;
 /// Reads in a row that may fail before the device counts as broken.
 const MAX_READ_ERRORS: u32 = 100;
 
-pub(crate) struct OutboundWorker {
+pub(crate) struct OutboundWorker<D> {
     shared: Arc<Shared>,
-    tun: Tun,
+    tun: D,
     read: Box<[u8]>,
     path: Path,
     read_errors: u32,
@@ -52,8 +54,8 @@ struct Path {
     icmp_left: u32,
 }
 
-impl OutboundWorker {
-    pub(crate) fn new(shared: Arc<Shared>, tun: Tun, gso: bool) -> Self {
+impl<D: Device> OutboundWorker<D> {
+    pub(crate) fn new(shared: Arc<Shared>, tun: D, gso: bool) -> Self {
         let path = Path {
             batch: SendBatch::new(gso),
             tally: Tally::default(),
@@ -65,42 +67,8 @@ impl OutboundWorker {
         Self { shared, tun, read: vec![0; READ_LEN].into_boxed_slice(), path, read_errors: 0 }
     }
 
-    pub(crate) fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        let mut housekeeping = MonotonicClock::now() + HOUSEKEEPING;
-        while !shared.stopping() {
-            shared.heart_outbound.beat();
-            let now = MonotonicClock::now();
-            if now >= housekeeping {
-                housekeeping = now + HOUSEKEEPING;
-                self.path.icmp_left = MAX_ICMP_PER_SECOND;
-                if let Some(out) = shared.outbound.load().as_deref() {
-                    shared.refresh_path_mtu(out);
-                }
-            }
-            let watched = [self.tun.as_fd(), shared.wake_outbound.as_fd()];
-            match poll::wait(&watched, Some(housekeeping - now)) {
-                Ok(ready) if ready.is(0) => {
-                    if let Err(error) = self.round(&shared) {
-                        let text = format!("reading interface {}: {error}", self.tun.name());
-                        return shared.emit(Event::Failed { text });
-                    }
-                }
-                Ok(ready) => {
-                    if ready.is(1) {
-                        shared.wake_outbound.clear();
-                    }
-                }
-                Err(error) => {
-                    let text = format!("waiting for interface {}: {error}", self.tun.name());
-                    return shared.emit(Event::Failed { text });
-                }
-            }
-        }
-    }
-
-    /// One batch: what the TUN holds now, up to a limit.
-    fn round(&mut self, shared: &Shared) -> std::io::Result<()> {
+    /// One batch: what the TUN holds now, up to a limit. How many packets it held.
+    pub(crate) fn round(&mut self, shared: &Shared) -> std::io::Result<u32> {
         let guard = shared.outbound.load();
         self.path.batch.tap = shared.tap.port();
         let mut result = Ok(());
@@ -140,13 +108,64 @@ impl OutboundWorker {
             after_batch(out, shared, self.path.tally.traffic.tx_packets > 0);
         }
         shared.cells.publish(&self.path.tally);
+        let packets = self.path.tally.calls.tun_read_packets as u32;
         self.path.tally = Tally::default();
-        result
+        result.map(|()| packets)
+    }
+}
+
+impl OutboundWorker<Tun> {
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut housekeeping = MonotonicClock::now() + HOUSEKEEPING;
+        // The last round found packets: more came while they were sent, and looking is cheaper than polling first.
+        let mut busy = false;
+        let mut pace = Pace::default();
+        net::process::set_timer_slack(TIMER_SLACK);
+        while !shared.stopping() {
+            shared.heart_outbound.beat();
+            let now = MonotonicClock::now();
+            if now >= housekeeping {
+                housekeeping = now + HOUSEKEEPING;
+                self.path.icmp_left = MAX_ICMP_PER_SECOND;
+                if let Some(out) = shared.outbound.load().as_deref() {
+                    shared.refresh_path_mtu(out);
+                }
+            }
+            if !busy {
+                let watched = [self.tun.as_fd(), shared.wake_outbound.as_fd()];
+                match poll::wait(&watched, Some(housekeeping - now)) {
+                    Ok(ready) => {
+                        busy = ready.is(0);
+                        if ready.is(1) {
+                            shared.wake_outbound.clear();
+                        }
+                    }
+                    Err(error) => {
+                        let text = format!("waiting for interface {}: {error}", self.tun.name());
+                        return shared.emit(Event::Failed { text });
+                    }
+                }
+            }
+            if busy {
+                let packets = match self.round(&shared) {
+                    Ok(packets) => packets,
+                    Err(error) => {
+                        let text = format!("reading interface {}: {error}", self.tun.name());
+                        return shared.emit(Event::Failed { text });
+                    }
+                };
+                busy = packets > 0;
+                if let Some(wait) = pace.after(packets, now) {
+                    std::thread::sleep(wait);
+                }
+            }
+        }
     }
 }
 
 /// The header of the TUN's offloads, where the device has one, and the packet.
-fn split_header<'r>(tun: &Tun, read: &'r [u8]) -> Option<(VnetHeader, &'r [u8])> {
+fn split_header<'r>(tun: &impl Device, read: &'r [u8]) -> Option<(VnetHeader, &'r [u8])> {
     if !tun.has_vnet_header() {
         return Some((VnetHeader::default(), read));
     }
@@ -165,7 +184,13 @@ fn is_link_scope(packet: &[u8]) -> bool {
 
 impl Path {
     /// One packet or super-packet from the TUN.
-    fn packet(&mut self, shared: &Shared, out: &Outbound, tun: &Tun, (vnet, packet): (VnetHeader, &[u8])) {
+    fn packet(
+        &mut self,
+        shared: &Shared,
+        out: &Outbound,
+        tun: &impl Device,
+        (vnet, packet): (VnetHeader, &[u8]),
+    ) {
         let (Some(next_header), Some(tos)) = (esp::next_header_of(packet), ecn::traffic_class(packet)) else {
             return self.tally.drop(Reason::Malformed);
         };
@@ -194,7 +219,7 @@ impl Path {
         }
     }
 
-    fn oversize_segments(&mut self, flow: &Flow<'_>, tun: &Tun, segments: &mut Segments<'_>) {
+    fn oversize_segments(&mut self, flow: &Flow<'_>, tun: &impl Device, segments: &mut Segments<'_>) {
         let mut buffer = std::mem::take(&mut self.segment);
         while let Some(len) = segments.write_next(&mut buffer) {
             let Some(packet) = buffer.get_mut(..len) else { break };
@@ -211,7 +236,7 @@ impl Path {
     }
 
     /// A packet that does not fit: fragments before encryption, or (`false`) an answer to its sender.
-    fn oversize(&mut self, flow: &Flow<'_>, tun: &Tun, packet: &[u8]) -> bool {
+    fn oversize(&mut self, flow: &Flow<'_>, tun: &impl Device, packet: &[u8]) -> bool {
         let mtu = u16::try_from(flow.shared.limits.inner()).unwrap_or(u16::MAX);
         let rules = Rules { mtu, clear_df: flow.shared.config.clear_df, fresh_id: self.identification };
         match Fragments::new(packet, &rules) {
@@ -238,7 +263,7 @@ impl Path {
         }
     }
 
-    fn answer_too_big(&mut self, tun: &Tun, packet: &[u8], mtu: u16) {
+    fn answer_too_big(&mut self, tun: &impl Device, packet: &[u8], mtu: u16) {
         let Some(left) = self.icmp_left.checked_sub(1) else { return };
         let Some(inner) = esp::packet::Inner::parse(packet) else { return };
         // From the packet's own destination: the kernel drops what comes in with one of its own addresses, and a

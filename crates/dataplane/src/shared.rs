@@ -5,45 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use esp::{OutboundSa, Selectors};
-use model::{Encapsulation, Instant, Spi};
+use model::{Instant, Spi};
 use net::poll::Waker;
-use net::raw::EspSocket;
-use net::udp::UdpSocket;
 
 use crate::counters::Cells;
+use crate::device::Link;
 use crate::heartbeat::Heartbeat;
 use crate::tap;
 use crate::{Event, OffloadStates, ProbeAddresses, TunnelConfig};
 
 /// What carries ESP packets to the peer.
-#[derive(Clone, Debug)]
-pub(crate) enum Wire {
-    Udp(Arc<UdpSocket>),
-    Esp(Arc<EspSocket>),
-}
-
-impl Wire {
-    pub(crate) const fn encapsulation(&self) -> Encapsulation {
-        match self {
-            Self::Udp(_) => Encapsulation::Udp,
-            Self::Esp(_) => Encapsulation::Esp,
-        }
-    }
-
-    pub(crate) fn is_ipv6(&self) -> bool {
-        match self {
-            Self::Udp(socket) => socket.local().is_ipv6(),
-            Self::Esp(socket) => !socket.is_ipv4(),
-        }
-    }
-
-    pub(crate) fn path_mtu(&self) -> Option<u16> {
-        match self {
-            Self::Udp(socket) => socket.path_mtu(),
-            Self::Esp(socket) => socket.path_mtu(),
-        }
-    }
-}
+pub(crate) type Wire = Arc<dyn Link>;
 
 /// The sending half of a child, as the workers see it. Replaced as a whole when the path changes; the SA itself,
 /// with its counter, stays the same.

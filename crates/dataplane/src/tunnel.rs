@@ -149,7 +149,7 @@ impl Tunnel {
             self.shared.publish(None);
         }
         self.tell(Command::Retire(id));
-        if !control.children.iter().any(|child| matches!(child.wire, Wire::Esp(_)))
+        if !control.children.iter().any(|child| child.wire.encapsulation() == Encapsulation::Esp)
             && control.raw.take().is_some()
         {
             // Without the socket the kernel answers stray protocol 50 itself, as on a machine without IPsec.
@@ -175,7 +175,7 @@ impl Tunnel {
         }
         let wire = self.wire(&mut control, local, remote, encapsulation)?;
         for child in control.children.iter_mut().filter(|child| child.id == id) {
-            *child = Arc::new(Outbound { wire: wire.clone(), ..Outbound::clone(child) });
+            *child = Arc::new(Outbound { wire: Arc::clone(&wire), ..Outbound::clone(child) });
         }
         if control.active == Some(id) {
             self.make_active(&mut control, id);
@@ -206,7 +206,7 @@ impl Tunnel {
         if out.sa.seal_into(sequence, inner, next_header, &mut sealed) == 0 {
             return Err(InjectError::Packet);
         }
-        send_one(&sealed, esp::ecn::encapsulate(tos), &out.wire)
+        send_one(&sealed, esp::ecn::encapsulate(tos), &*out.wire)
             .map_err(|e| InjectError::Send(e.raw_os_error().unwrap_or(0)))?;
         let mut tally = Tally::default();
         tally.sent(1, inner.len() as u64);
@@ -350,8 +350,8 @@ impl Tunnel {
             return Err(Error::Address(format!("{local} and {remote} are of different families")));
         }
         match encapsulation {
-            Encapsulation::Udp => self.udp(control, local, remote).map(Wire::Udp),
-            Encapsulation::Esp => self.raw(control, local, remote).map(Wire::Esp),
+            Encapsulation::Udp => self.udp(control, local, remote).map(|socket| socket as Wire),
+            Encapsulation::Esp => self.raw(control, local, remote).map(|socket| socket as Wire),
         }
     }
 

@@ -7,7 +7,8 @@
 /// The error numbers that callers tell apart, so that they need no libc.
 pub mod errno {
     pub use libc::{
-        EBADFD, EEXIST, EINVAL, EIO, EMSGSIZE, ENETUNREACH, ENOBUFS, ENODEV, ENOENT, EPERM, ESRCH,
+        EBADFD, ECONNREFUSED, EEXIST, EINVAL, EIO, EMSGSIZE, ENETUNREACH, ENOBUFS, ENODEV, ENOENT, EPERM,
+        ESRCH,
     };
 }
 

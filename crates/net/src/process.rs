@@ -40,6 +40,13 @@ pub fn has_capability(bit: u32) -> bool {
         .is_some_and(|mask| bit < 64 && mask & (1 << bit) != 0)
 }
 
+/// Lets the calling thread's timers end this exactly (`PR_SET_TIMERSLACK`; the default is 50 us), for short sleeps.
+pub fn set_timer_slack(slack: std::time::Duration) {
+    let nanos = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(libc::c_ulong::MAX);
+    // SAFETY: this prctl takes plain integers and changes the calling thread only. It cannot fail.
+    let _ = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

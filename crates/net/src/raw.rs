@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::Error;
 use crate::socket::{self, set_option};
-use crate::udp::ReceiveBatch;
-use crate::udp::control::{self, Control, ControlSpace};
+use crate::udp::train;
+use crate::udp::{ReceiveBatch, Train};
 
 /// A non-blocking raw socket for protocol 50 between two fixed addresses.
 #[derive(Debug)]
@@ -41,17 +41,19 @@ impl EspSocket {
         Ok(Self { fd, ipv4 })
     }
 
-    /// Sends one ESP packet with `tos` in the outer header.
+    /// Sends as many of `packets` as the kernel takes, in their order, with one system call; how many it were, at
+    /// least one. A train of more than one packet is refused: the kernel does not cut up protocol 50.
     ///
     /// # Errors
-    /// The kernel's; `EMSGSIZE` when it is larger than the path MTU.
-    pub fn send(&self, packet: &[u8], tos: u8) -> io::Result<()> {
-        let mut space = ControlSpace::new();
-        let mut control = Control::new(&mut space);
-        if tos != 0 {
-            control.push_tos(tos, self.ipv4);
+    /// The kernel's for the first of them, when that was not sent; `EMSGSIZE` when it is larger than the path MTU.
+    pub fn send_trains(&self, packets: &[Train<'_>]) -> io::Result<usize> {
+        match packets.iter().position(Train::is_cut) {
+            Some(0) => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+            Some(first) => {
+                train::send(self.fd.as_raw_fd(), packets.get(..first).unwrap_or_default(), self.ipv4)
+            }
+            None => train::send(self.fd.as_raw_fd(), packets, self.ipv4),
         }
-        control::send(self.fd.as_raw_fd(), packet, None, control)
     }
 
     /// Receives what is there; for IPv4 each message starts with the IP header, see [`strip_ipv4_header`].

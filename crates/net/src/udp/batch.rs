@@ -92,6 +92,24 @@ impl ReceiveBatch {
         self.arena.get(start..start + slot.len.min(self.slot_len)).unwrap_or(&[])
     }
 
+    /// Makes the batch empty, for [`Self::put`].
+    pub const fn clear(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Adds a message that came from no socket: octets that were kept, or a test's. `segment` is the size of its
+    /// datagrams, zero when it is one. `false` when there is no room for it.
+    pub fn put(&mut self, octets: &[u8], segment: usize, tos: u8) -> bool {
+        let Some(slot) = self.slots.get_mut(self.filled) else { return false };
+        let Some(chunk) = self.arena.chunks_exact_mut(self.slot_len).nth(self.filled) else { return false };
+        let Some(room) = chunk.get_mut(..octets.len()) else { return false };
+        room.copy_from_slice(octets);
+        let info = ReceiveInfo { tos, segment, ..ReceiveInfo::default() };
+        *slot = Slot { len: octets.len(), flags: 0, info, remote: RawAddress::empty() };
+        self.filled += 1;
+        true
+    }
+
     pub(crate) fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
         self.filled = 0;
         // SAFETY: iovec and mmsghdr are plain integers and pointers; all zeroes is a valid value.

@@ -2,6 +2,7 @@
 
 mod batch;
 pub(crate) mod control;
+pub(crate) mod train;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 pub use batch::{Message, ReceiveBatch};
 use control::{Control, ControlSpace};
+pub use train::{MAX_TRAINS, Train};
 
 use crate::Error;
 use crate::socket::{self, RawAddress, set_option};
@@ -148,6 +150,16 @@ impl UdpSocket {
             control.push_tos(tos, self.local.is_ipv4());
         }
         control::send(self.raw(), payload, None, control)
+    }
+
+    /// Sends as many of `trains` as the kernel takes, in their order, with one system call
+    /// ([`sendmmsg`](https://man7.org/linux/man-pages/man2/sendmmsg.2.html)), at most [`MAX_TRAINS`] of them; how many
+    /// it were, at least one.
+    ///
+    /// # Errors
+    /// Those of [`Self::send_segments`] for the first of them, when that was not sent.
+    pub fn send_trains(&self, trains: &[Train<'_>]) -> io::Result<usize> {
+        train::send(self.raw(), trains, self.local.is_ipv4())
     }
 
     /// Receives one datagram with both its addresses.
