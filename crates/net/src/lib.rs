@@ -7,15 +7,17 @@
 /// The error numbers that callers tell apart, so that they need no libc.
 pub mod errno {
     pub use libc::{
-        EBADFD, ECONNREFUSED, EEXIST, EINVAL, EIO, EMSGSIZE, ENETUNREACH, ENOBUFS, ENODEV, ENOENT, EPERM,
-        ESRCH,
+        EBADFD, ECONNREFUSED, EEXIST, EHOSTUNREACH, EINVAL, EIO, EMSGSIZE, ENETUNREACH, ENOBUFS, ENODEV,
+        ENOENT, EPERM, ESRCH, EXDEV,
     };
 }
 
 pub mod clock;
 pub mod entropy;
 mod error;
+pub mod icmp;
 pub mod netlink;
+pub mod packet;
 pub mod poll;
 pub mod process;
 pub mod raw;

@@ -36,6 +36,23 @@ pub(super) fn route_to(
     source: Option<IpAddr>,
 ) -> Result<RouteLookup, Error> {
     let what = || format!("look up the route to {destination}");
+    let message = question(destination, source);
+    ask(requests, message, source, what)
+}
+
+pub(super) fn forwarded(
+    requests: &mut Requests,
+    destination: IpAddr,
+    source: IpAddr,
+    arrives: u32,
+) -> Result<RouteLookup, Error> {
+    let what = || format!("forward a packet from {source} to {destination}");
+    let mut message = question(destination, Some(source));
+    message.attributes.push(RouteAttribute::Iif(arrives));
+    ask(requests, message, Some(source), what)
+}
+
+fn question(destination: IpAddr, source: Option<IpAddr>) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(destination);
     message.header.destination_prefix_length = if destination.is_ipv4() { 32 } else { 128 };
@@ -44,7 +61,16 @@ pub(super) fn route_to(
         message.header.source_prefix_length = if source.is_ipv4() { 32 } else { 128 };
         message.attributes.push(RouteAttribute::Source(source.into()));
     }
-    let answer = requests.get(RouteNetlinkMessage::GetRoute(message), what)?;
+    message
+}
+
+fn ask(
+    requests: &mut Requests,
+    message: RouteMessage,
+    source: Option<IpAddr>,
+    what: impl Fn() -> String,
+) -> Result<RouteLookup, Error> {
+    let answer = requests.get(RouteNetlinkMessage::GetRoute(message), &what)?;
     let RouteNetlinkMessage::NewRoute(message) = answer else {
         return Err(Error::Answer { what: what(), detail: "it is no route".to_owned() });
     };

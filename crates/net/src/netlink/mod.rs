@@ -173,4 +173,19 @@ impl Netlink {
     pub fn route_to(&mut self, destination: IpAddr, source: Option<IpAddr>) -> Result<RouteLookup, Error> {
         lookup::route_to(&mut self.requests, destination, source)
     }
+
+    /// Where the kernel would forward a packet from `source` to `destination` that arrives on the interface with the
+    /// index `arrives` (`ip route get DESTINATION from SOURCE iif INTERFACE`).
+    ///
+    /// # Errors
+    /// `EHOSTUNREACH` when it does not forward, `EXDEV` when the reverse path filter drops it, `ENETUNREACH` when there
+    /// is no route; the kernel's.
+    pub fn forwarded(
+        &mut self,
+        destination: IpAddr,
+        source: IpAddr,
+        arrives: u32,
+    ) -> Result<RouteLookup, Error> {
+        lookup::forwarded(&mut self.requests, destination, source, arrives)
+    }
 }
