@@ -154,6 +154,9 @@ pub(super) struct Doctor {
     /// AWS's own description, the output of `aws ec2 describe-vpn-connections`; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     pub(super) aws_json: Option<PathBuf>,
+    /// Follow the way to this host behind AWS, and say where it ends; with a TCP port, whether that answers
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) to: Option<String>,
 }
 
 /// What `cgwd wait` waits for.

@@ -7,6 +7,7 @@ use super::bundle::collect::Item;
 use super::output::{colour_out, say};
 use super::{EXIT_FAILED, Failure};
 use crate::doctor::collect::{Options, collect, read_aws};
+use crate::doctor::measure::{CannotMeasure, Target, measure};
 use crate::doctor::{Facts, examine, render};
 
 pub(super) async fn run(socket: &Path, doctor: &Doctor) -> Result<u8, Failure> {
@@ -22,8 +23,20 @@ pub(super) async fn run(socket: &Path, doctor: &Doctor) -> Result<u8, Failure> {
         socket: socket.to_owned(),
         aws,
     };
-    let facts =
-        collect(&options).await.map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
+    let fail = |why: String| Failure::new(EXIT_FAILED, format!("cgwd: {why}"));
+    let to = doctor.to.as_deref().map(Target::parse).transpose();
+    let to = to.map_err(|error| fail(format!("--to: {error}")))?;
+    let facts = collect(&options).await.map_err(|error| fail(error.to_string()))?;
+    // It waits for packets, so it has a thread of its own.
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut facts = facts;
+        facts.measured = measure(&facts, to)?;
+        Ok(facts)
+    });
+    let facts = measured
+        .await
+        .map_err(|error| fail(error.to_string()))?
+        .map_err(|error: CannotMeasure| fail(error.to_string()))?;
     let report = examine(&facts);
     if doctor.json {
         say(&(serde_json::to_string(&report).unwrap_or_default() + "\n"));

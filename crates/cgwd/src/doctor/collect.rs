@@ -4,6 +4,8 @@
 mod machine;
 mod sockets;
 
+pub(super) use machine::neighbour;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -15,6 +17,7 @@ use model::Secret;
 
 use super::aws_json::Description;
 use super::facts::{Configuration, Daemon, Facts, Problem, Running};
+use super::measure::Measured;
 use crate::control::client::{Client, Error};
 
 /// The largest AWS file that is read.
@@ -106,6 +109,7 @@ pub async fn collect(options: &Options) -> Result<Facts, CannotLook> {
         keys,
         keys_missing,
         aws,
+        measured: Measured::default(),
     };
     let elsewhere = facts.running().is_some_and(|running| running.elsewhere.is_some());
     if !elsewhere {
@@ -140,10 +144,12 @@ async fn daemon(socket: &Path, process: Option<i32>) -> Result<Daemon, CannotLoo
     // A daemon that has just answered answers again, or is about to end.
     let events = client.events(0, None).await.map(|answer| answer.events).unwrap_or_default();
     let routes = client.routes().await.unwrap_or_default();
+    let bgp = client.bgp().await.unwrap_or_default();
     Ok(Daemon::Running(Box::new(Running {
         status,
         events,
         routes,
+        bgp,
         capabilities: process.and_then(capabilities),
         elsewhere: process.filter(|pid| is_elsewhere(*pid)),
     })))

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::known::all;
-use super::symptoms;
+use super::symptoms::{self, Shown};
 use super::{Known, Stage};
 
 /// Which page has a stage's heading.
@@ -26,7 +26,9 @@ pub fn markdown() -> String {
         "# Troubleshooting\n\n\
          `cgwd doctor` goes through this page by itself and names the first cause. It works with the daemon down and\n\
          before it was ever started; `--json` is for scripts, `--aws-json FILE` puts AWS's own description\n\
-         (`aws ec2 describe-vpn-connections`) beside ours. Exit status: 0 healthy, 1 findings, 2 could not look.\n\n\
+         (`aws ec2 describe-vpn-connections`) beside ours, `--to HOST[:PORT]` follows the way to a host behind AWS and says\n\
+         where it ends. It sends one large echo request through each tunnel (Don't Fragment set) and measures on only where\n\
+         that is lost. Exit status: 0 healthy, 1 findings, 2 could not look.\n\n\
          This page is printed from `crates/cgwd/src/doctor/`; a test keeps the two equal. In Japanese:\n\
          [docs/ja/troubleshooting.md](ja/troubleshooting.md). Codes that only the events carry: [errors.md](errors.md).\n\n\
          ## By symptom\n\n\
@@ -40,6 +42,7 @@ pub fn markdown() -> String {
         let codes = if codes.is_empty() { "none".to_owned() } else { codes.join(", ") };
         let _ = writeln!(text, "| {} | {} | {codes} | {} |", symptom.number, symptom.text, symptom.note);
     }
+    shown(&mut text);
     for stage in Stage::ALL {
         let _ = write!(text, "\n## {}\n", heading(stage));
         for known in all().filter(|known| known.stage == stage) {
@@ -47,6 +50,27 @@ pub fn markdown() -> String {
         }
     }
     text
+}
+
+/// Which test of the interoperability suite shows which symptom.
+fn shown(text: &mut String) {
+    let named = symptoms::ALL.iter().filter(|symptom| matches!(symptom.shown, Shown::Named { .. })).count();
+    let _ = write!(
+        text,
+        "\n## Shown with real peers\n\n\
+         Each symptom is produced by a test in `tests/interop/doctor/` with strongSwan, BIRD, packet filters and NATs, and\n\
+         `cgwd doctor` is asked as a user asks it. {named} of {} are named first with the code below; the others are settled\n\
+         by the daemon itself, and the test shows that the doctor then stays silent, because nothing is wrong.\n\n\
+         | # | named first | test |\n|---|---|---|\n",
+        symptoms::ALL.len()
+    );
+    for symptom in symptoms::ALL {
+        let (code, test) = match symptom.shown {
+            Shown::Named { code, test } => (format!("[{code}](#{})", code.to_lowercase()), test),
+            Shown::Settled { test } => ("nothing is wrong".to_owned(), test),
+        };
+        let _ = writeln!(text, "| {} | {code} | `{test}` |", symptom.number);
+    }
 }
 
 fn entry(text: &mut String, known: &Known) {
@@ -117,6 +141,43 @@ mod tests {
             }
             assert!(!known.title.ends_with('.'), "{}", known.code);
         }
+    }
+
+    /// The body of every test of the interoperability suite that concerns the doctor, by its name.
+    fn interop() -> Vec<(String, String)> {
+        let directory = format!("{}/../../tests/interop/doctor", env!("CARGO_MANIFEST_DIR"));
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            for test in text.split("#[test]\n").skip(1) {
+                let name = test.strip_prefix("fn ").and_then(|rest| rest.split_once('(')).unwrap().0;
+                found.push((name.to_owned(), test.split_once("\n}\n").unwrap().0.to_owned()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_symptom_is_shown_by_a_test_with_real_peers_that_names_its_code_first() {
+        let tests = interop();
+        for symptom in symptoms::ALL {
+            let number = symptom.number;
+            let (Shown::Named { test, .. } | Shown::Settled { test }) = symptom.shown;
+            assert!(test.contains(&format!("_{number:02}_")), "{test} is not about {number}");
+            let body = tests.iter().find(|(name, _)| name == test).map(|(_, body)| body.as_str());
+            let body = body.unwrap_or_else(|| panic!("there is no test {test}"));
+            match symptom.shown {
+                Shown::Named { code, .. } => {
+                    assert!(body.contains(&format!("\"{code}\"")), "{test} does not name {code}");
+                    assert!(body.contains("named_first(") || body.contains(".first() =="), "{test}");
+                    assert!(all().any(|known| known.code == code), "{code} is unknown");
+                }
+                Shown::Settled { .. } => assert!(body.contains(".healthy()"), "{test}"),
+            }
+        }
+        let named =
+            symptoms::ALL.iter().filter(|symptom| matches!(symptom.shown, Shown::Named { .. })).count();
+        assert!(named >= 32, "only {named} are named");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use model::Secret;
 
 use super::aws_json;
+use super::measure::Measured;
 use crate::api;
 
 /// Bits of `CapEff` in `/proc/PID/status` (capabilities(7)).
@@ -37,6 +38,8 @@ pub struct Facts {
     pub keys_missing: Vec<(IpAddr, String)>,
     /// `--aws-json`.
     pub aws: Option<aws_json::Description>,
+    /// What the doctor measured with packets of its own.
+    pub measured: Measured,
 }
 
 /// The configuration file.
@@ -99,6 +102,8 @@ pub struct Running {
     pub events: Vec<api::Event>,
     /// `GET /v1/routes`.
     pub routes: api::Routes,
+    /// `GET /v1/bgp`.
+    pub bgp: api::BgpReport,
     /// Its effective capabilities.
     pub capabilities: Option<u64>,
     /// Its process, when it lives in another network namespace than we do.

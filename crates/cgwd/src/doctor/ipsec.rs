@@ -7,7 +7,7 @@ use crate::api;
 use crate::catalog::Code;
 
 pub(super) const CODES: &[&Known] =
-    &[&NO_PROPOSAL, &TS, &SINGLE_PAIR, &FAILED, &REKEY, &ESP_BLOCKED, &REPLAY, &FORGED, &SELECTORS];
+    &[&NO_PROPOSAL, &TS, &SINGLE_PAIR, &FAILED, &REKEY, &ESP_BLOCKED, &REPLAY, &FORGED, &SEVERAL, &SELECTORS];
 
 /// Replays below this number say nothing.
 const REPLAYS_LEAST: u64 = 50;
@@ -95,6 +95,18 @@ pub(super) const SELECTORS: Known = Known {
     aws_log: None,
 };
 
+pub(super) const SEVERAL: Known = Known {
+    code: "IPSEC-SEVERAL-SELECTORS",
+    stage: Stage::Ipsec,
+    severity: Severity::Warning,
+    symptoms: &[14],
+    title: "More traffic selectors than AWS's one SA pair can hold",
+    symptom: "Of several networks only one passes traffic; the others get no answer, without any error.",
+    cause: "AWS makes one pair of SAs per tunnel, with one network on each side (Local and Remote network CIDR of the connection). What is offered beyond these is cut off when the SA is made, as with every policy-based gateway.",
+    remedy: "Drop local_cidr and remote_cidr, so that 0.0.0.0/0 is negotiated and routes decide; or give one network that covers all of them, here and in the CIDR options at AWS.",
+    aws_log: None,
+};
+
 pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
     for line in lines {
         failing(facts, line, findings);
@@ -107,6 +119,9 @@ pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Find
 fn failing(facts: &Facts, line: &Line<'_>, findings: &mut Vec<Finding>) {
     let Some((code, text)) = line.failing() else { return };
     let stage = line.stage().unwrap_or(api::Stage::Down);
+    if code == ESP_BLOCKED.code && uncovered(line).is_some() {
+        return;
+    }
     if code == ESP_BLOCKED.code {
         let Some((_, tunnel)) = line.status else { return };
         let mut finding = ESP_BLOCKED.found().at(&line.label).seen(text);
@@ -183,12 +198,39 @@ fn drops(line: &Line<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The inside addresses that no selector covers.
+fn uncovered<'f>(line: &Line<'f>) -> Option<&'f config::Inside> {
+    let (_, tunnel) = line.config?;
+    let covers = |all: &[model::TrafficSelector], address| all.iter().any(|one| one.contains(address));
+    let inside = tunnel.inside.first()?;
+    let covered = covers(&tunnel.ts_local, inside.ours.addr()) && covers(&tunnel.ts_remote, inside.aws);
+    (!covered).then_some(inside)
+}
+
 fn selectors(line: &Line<'_>, findings: &mut Vec<Finding>) {
     let Some((_, tunnel)) = line.config else { return };
     let any = [model::TrafficSelector::any_v4(), model::TrafficSelector::any_v6()];
     let narrow = |all: &[model::TrafficSelector]| all.iter().any(|selector| !any.contains(selector));
-    if narrow(&tunnel.ts_local) || narrow(&tunnel.ts_remote) {
-        let seen = format!("{} to {}", ike::list(&tunnel.ts_local), ike::list(&tunnel.ts_remote));
-        findings.push(SELECTORS.found().at(&line.label).seen(seen));
-    }
+    let several = |all: &[model::TrafficSelector]| {
+        let v4 = all.iter().filter(|selector| selector.start().is_ipv4()).count();
+        v4.max(all.len() - v4) > 1
+    };
+    let known = if several(&tunnel.ts_local) || several(&tunnel.ts_remote) {
+        &SEVERAL
+    } else if narrow(&tunnel.ts_local) || narrow(&tunnel.ts_remote) {
+        &SELECTORS
+    } else {
+        return;
+    };
+    let seen = format!("offered: {} to {}", ike::list(&tunnel.ts_local), ike::list(&tunnel.ts_remote));
+    let finding = known.found().at(&line.label).seen(seen);
+    let silent = matches!(line.stage(), Some(api::Stage::Ipsec | api::Stage::Tunnel));
+    findings.push(match uncovered(line).filter(|_| silent) {
+        Some(inside) => finding.rated(Severity::Error).seen(format!(
+            "{} and {} are not among the selectors, so AWS's inside address cannot be asked through the tunnel",
+            inside.ours.addr(),
+            inside.aws
+        )),
+        None => finding,
+    });
 }

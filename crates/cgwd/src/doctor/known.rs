@@ -4,7 +4,8 @@
 //! take theirs from the [`catalog`]. `docs/troubleshooting.md` is printed from here.
 
 use super::{
-    Finding, Severity, Stage, aws, configuration, host, ike, ipsec, redundancy, routing, tunnel, underlay,
+    Finding, Severity, Stage, aws, configuration, host, ike, ipsec, path, redundancy, routing, tunnel,
+    underlay,
 };
 use crate::catalog;
 
@@ -83,6 +84,7 @@ pub fn all() -> impl Iterator<Item = &'static Known> {
         ipsec::CODES,
         tunnel::CODES,
         routing::CODES,
+        path::CODES,
         redundancy::CODES,
         aws::CODES,
     ]

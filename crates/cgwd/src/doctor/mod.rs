@@ -17,6 +17,8 @@ mod host;
 mod ike;
 mod ipsec;
 pub mod known;
+pub mod measure;
+mod path;
 mod redundancy;
 pub mod render;
 mod routing;
@@ -206,6 +208,7 @@ pub fn examine(facts: &Facts) -> Report {
     ipsec::examine(facts, &lines, &mut findings);
     tunnel::examine(facts, &lines, &mut findings);
     routing::examine(facts, &lines, &mut findings);
+    path::examine(facts, &lines, &mut findings);
     redundancy::examine(facts, &lines, &mut findings);
     aws::examine(facts, &lines, &mut findings);
     Report { schema: SCHEMA, findings: fold::root_cause_first(findings, &lines) }

@@ -215,7 +215,12 @@ fn standing(stage: Stage, facts: &Facts) -> String {
         Stage::Tunnel => list(
             tunnels
                 .filter_map(|tunnel| Some((tunnel, tunnel.probe?.rtt_ms?)))
-                .map(|(tunnel, rtt)| format!("{} answers in {rtt:.1} ms", tunnel.name))
+                .map(|(tunnel, rtt)| match facts.measured.mtu.get(&tunnel.outside_ip) {
+                    Some(mtu) => {
+                        format!("{} answers in {rtt:.1} ms, {} octets pass", tunnel.name, mtu.passes)
+                    }
+                    None => format!("{} answers in {rtt:.1} ms", tunnel.name),
+                })
                 .collect(),
         ),
         Stage::Routing => {

@@ -25,6 +25,7 @@ pub(super) const CODES: &[&Known] = &[
     &NOTHING_TOLD,
     &MANY_PREFIXES,
     &CONSOLE,
+    &STEERING,
     &NO_RETURN,
     &ASYMMETRIC,
 ];
@@ -33,6 +34,10 @@ pub(super) const CODES: &[&Known] = &[
 const MAIN: u32 = 254;
 /// So many packets without one coming back are no accident.
 const ONE_WAY_LEAST: u64 = 20;
+/// With one in so many coming back a way is not one-way.
+const ONE_WAY_SHARE: u64 = 20;
+/// With one in so few coming back it is worth listening, which costs some seconds.
+const LISTEN_SHARE: u64 = 4;
 /// A session has this long until it counts as stuck.
 const BGP_SECONDS: f64 = 15.0;
 /// A fresh session has this long until prefixes count as missing.
@@ -185,6 +190,18 @@ pub(super) const CONSOLE: Known = Known {
     aws_log: None,
 };
 
+pub(super) const STEERING: Known = Known {
+    code: "BGP-STEERING",
+    stage: Stage::Routing,
+    severity: Severity::Warning,
+    symptoms: &[36],
+    title: "Traffic stays on a tunnel that AWS wants it to leave",
+    symptom: "Interruptions during AWS's maintenance although the other tunnel is up.",
+    cause: "AWS moves traffic away from a tunnel by a lower MED on the other one. A higher local_preference counts before MED, so it is not followed.",
+    remedy: "Drop local_preference from both tunnels (or give both the same); MED decides then, and AWS's maintenance passes unnoticed.",
+    aws_log: None,
+};
+
 pub(super) const NO_RETURN: Known = Known {
     code: "VPC-NO-RETURN",
     stage: Stage::Routing,
@@ -192,8 +209,8 @@ pub(super) const NO_RETURN: Known = Known {
     symptoms: &[17, 20],
     title: "Packets go into the tunnel to AWS, and none comes back",
     symptom: "AWS's inside address answers, hosts in the VPC do not.",
-    cause: "The tunnel works, so the packets are lost behind AWS's endpoint, or the answers have no way back. (One-way traffic such as syslog over UDP looks the same; then this is normal.)",
-    remedy: "Check at AWS, in this order: (1) static connection: aws ec2 describe-vpn-connections --query 'VpnConnections[].Routes' lists our networks, else aws ec2 create-vpn-connection-route; (2) route table of the subnet: aws ec2 describe-route-tables has our networks with target vgw-… or tgw-… (route propagation: enable-vgw-route-propagation); (3) security group of the instance allows our networks: aws ec2 describe-security-groups; (4) network ACL of the subnet, both directions: aws ec2 describe-network-acls; (5) the instance's own firewall. On the LAN: the hosts' route leads to this gateway.",
+    cause: "The tunnel works, so the packets are lost behind AWS's endpoint, or the answers have no way back. Datagrams that nobody need answer (syslog) do not count: connections are tried and hosts are pinged in vain.",
+    remedy: super::path::AT_AWS,
     aws_log: None,
 };
 
@@ -221,9 +238,10 @@ pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Find
     for line in lines {
         bgp(facts, line, findings);
     }
+    steering(facts, lines, findings);
     for connection in facts.running().map(|running| running.status.connections.as_slice()).unwrap_or_default()
     {
-        one_way(connection, findings);
+        one_way(facts, connection, findings);
     }
 }
 
@@ -397,6 +415,47 @@ fn code_of(text: &str) -> Option<(u8, u8)> {
     Some((number(code)?, number(subcode)?))
 }
 
+/// AWS's lowest MED lies on another tunnel than the traffic, and a preference set by hand is why.
+fn steering(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
+    let preference = |connection: &str, tunnel: &str| {
+        let of = |line: &&Line<'_>| {
+            line.connection == connection && line.config.is_some_and(|(_, config)| config.name == tunnel)
+        };
+        let line = lines.iter().find(of)?;
+        Some((line, line.config?.1.preference.local))
+    };
+    let sessions = facts.running().map(|running| running.bgp.sessions.as_slice()).unwrap_or_default();
+    for session in sessions {
+        let Some((line, own)) = preference(&session.connection, &session.tunnel).filter(|(l, _)| l.up())
+        else {
+            continue;
+        };
+        let better = session.received.iter().filter(|route| route.used).find_map(|route| {
+            let med = route.med.unwrap_or(0);
+            let others = sessions
+                .iter()
+                .filter(|other| other.connection == session.connection && other.tunnel != session.tunnel);
+            others
+                .filter(|other| {
+                    preference(&other.connection, &other.tunnel).is_some_and(|(l, p)| l.up() && p < own)
+                })
+                .find_map(|other| {
+                    let theirs = other.received.iter().find(|theirs| theirs.prefix == route.prefix)?;
+                    let lower = theirs.med.unwrap_or(0);
+                    (lower < med).then(|| (route.prefix.clone(), med, other.tunnel.clone(), lower))
+                })
+        });
+        if let Some((prefix, med, other, lower)) = better {
+            let seen = format!(
+                "{prefix} has MED {lower} on {other} and MED {med} on {}, which carries the traffic because of \
+                 local_preference = {own}",
+                session.tunnel
+            );
+            findings.push(STEERING.found().at(&line.label).seen(seen));
+        }
+    }
+}
+
 /// Packets beside the probes: sent and received by a tunnel since the daemon's start.
 fn carried(tunnel: &api::Tunnel) -> (u64, u64) {
     let Some(child) = &tunnel.child else { return (0, 0) };
@@ -404,21 +463,46 @@ fn carried(tunnel: &api::Tunnel) -> (u64, u64) {
     (child.tx_packets.saturating_sub(sent), child.rx_packets.saturating_sub(received))
 }
 
-fn one_way(connection: &api::Connection, findings: &mut Vec<Finding>) {
-    let up = || connection.tunnels.iter().filter(|tunnel| tunnel.stage == api::Stage::Up);
-    if up().count() == 0 {
-        return;
-    }
+/// Packets sent beside the probes when hardly one came back. A session's own messages come back always, so with BGP the
+/// counters say nothing; a few that the doctor asked for itself are among those that came.
+pub(super) fn looks_one_way(connection: &api::Connection) -> Option<(u64, u64)> {
+    let up = connection.tunnels.iter().any(|tunnel| tunnel.stage == api::Stage::Up);
     let (out, back) = connection.tunnels.iter().map(carried).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-    // A session's own messages come back always, so with BGP the counters say nothing.
-    if connection.routing == "static" && out >= ONE_WAY_LEAST && back == 0 {
-        findings.push(NO_RETURN.found().seen(format!("{out} packets sent beside the probes, none received")));
+    let few = back.saturating_mul(LISTEN_SHARE) < out;
+    (up && connection.routing == "static" && out >= ONE_WAY_LEAST && few).then_some((out, back))
+}
+
+fn one_way(facts: &Facts, connection: &api::Connection, findings: &mut Vec<Finding>) {
+    if let Some((out, back)) = looks_one_way(connection) {
+        let seen = format!("{out} packets sent beside the probes, {back} received");
+        let finding = NO_RETURN.found().seen(seen);
+        match facts.measured.unanswered.get(&connection.id).map(Vec::as_slice) {
+            // Listened, and whatever wanted an answer got one.
+            Some([]) => {}
+            Some(talks) => {
+                let words: Vec<String> = talks.iter().take(3).map(talk).collect();
+                let more =
+                    if talks.len() > 3 { format!(" and {} more", talks.len() - 3) } else { String::new() };
+                findings.push(finding.seen(format!("unanswered just now: {}{more}", words.join(", "))));
+            }
+            None => findings.push(finding.rated(Severity::Info)),
+        }
     }
+    let up = || connection.tunnels.iter().filter(|tunnel| tunnel.stage == api::Stage::Up);
     let (here, elsewhere): (Vec<_>, Vec<_>) = up().partition(|tunnel| tunnel.egress);
     let sent: u64 = here.iter().map(|tunnel| carried(tunnel).0).sum();
     let came: u64 = here.iter().map(|tunnel| carried(tunnel).1).sum();
     let other: u64 = elsewhere.iter().map(|tunnel| carried(tunnel).1).sum();
-    if connection.routing == "static" && sent >= ONE_WAY_LEAST && came == 0 && other >= ONE_WAY_LEAST {
+    let one_sided =
+        sent >= ONE_WAY_LEAST && other >= ONE_WAY_LEAST && came.saturating_mul(ONE_WAY_SHARE) < sent;
+    if connection.routing == "static" && one_sided {
         findings.push(ASYMMETRIC.found().seen(format!("{other} packets came on the other tunnel")));
+    }
+}
+
+fn talk(talk: &super::measure::Talk) -> String {
+    match talk.port {
+        Some(port) => format!("TCP from {} to {} port {port}", talk.from, talk.to),
+        None => format!("echo requests from {} to {}", talk.from, talk.to),
     }
 }

@@ -4,4 +4,5 @@ mod aws;
 mod daemon;
 mod hosts;
 mod order;
+mod path;
 mod support;

@@ -60,7 +60,7 @@ fn v6(local: Ipv6Addr, remote: Ipv6Addr, identifier: u16, sequence: u16) -> Vec<
 }
 
 /// RFC 1071; every part but the last must have an even length.
-fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+pub(crate) fn checksum(parts: &[&[u8]]) -> [u8; 2] {
     let mut sum = 0_u32;
     for part in parts {
         for pair in part.chunks(2) {

@@ -122,6 +122,11 @@ pub(super) fn target(prefix: IpNet, host: &Host) -> Option<IpAddr> {
         .find(|address| prefix.contains(address) && !narrower(*address) && !own(*address))
 }
 
+/// Another address of the network than the one given with it.
+pub(in crate::doctor) fn neighbour(network: IpNet) -> Option<IpAddr> {
+    candidates(network).into_iter().find(|address| *address != network.addr() && network.contains(address))
+}
+
 /// The second, the middle and the last but one address, and the only one of a host route.
 fn candidates(prefix: IpNet) -> Vec<IpAddr> {
     match prefix {

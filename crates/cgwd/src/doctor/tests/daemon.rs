@@ -3,6 +3,7 @@
 use super::support::{first, found, healthy, quiet, toml};
 use crate::api::Stage;
 use crate::doctor::Severity;
+use crate::doctor::measure::Talk;
 
 /// Number of the symptom, the tunnel's stage, the daemon's error and text, and the code that comes first.
 const SYMPTOMS: &[(u8, Stage, &str, &str, &str)] = &[
@@ -154,9 +155,23 @@ fn symptom_17_and_20_one_way_traffic_lists_what_to_check_at_aws() {
         }
         facts
     };
-    let finding = first(&with(500, 0, "static"), "VPC-NO-RETURN");
+    // The counters alone are no alarm: datagrams need no answer.
+    quiet(&with(500, 0, "static"));
+    let listened = |talks: &[Talk], back| {
+        let mut facts = with(500, back, "static");
+        facts.measured.unanswered.insert("vpn-1".to_owned(), talks.to_vec());
+        facts
+    };
+    quiet(&listened(&[], 0));
+    let talk =
+        Talk { from: "10.10.0.2".parse().unwrap(), to: "172.31.0.9".parse().unwrap(), port: Some(443) };
+    let finding = first(&listened(&[talk], 0), "VPC-NO-RETURN");
+    assert!(finding.cause.contains("TCP from 10.10.0.2 to 172.31.0.9 port 443"), "{}", finding.cause);
+    // What the doctor asked for itself does not hide it.
+    first(&listened(&[talk], 20), "VPC-NO-RETURN");
     for step in [
         "create-vpn-connection-route",
+        "enable-vgw-route-propagation",
         "describe-route-tables",
         "describe-security-groups",
         "describe-network-acls",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::api::{self, Redundancy, Stage};
 use crate::doctor::aws_json::Description;
 use crate::doctor::facts::{Configuration, Daemon, Facts, Host, KernelRoute, Lookup, Running, Underlay};
+use crate::doctor::measure::Measured;
 use crate::doctor::{Finding, Report, Severity, examine};
 
 /// When it was looked at: 2026-08-01T12:00:00Z.
@@ -165,6 +166,7 @@ pub(super) fn healthy(routing: &str) -> Facts {
         },
         events: Vec::new(),
         routes: api::Routes { egress: Vec::new(), routes: vec![route] },
+        bgp: api::BgpReport::default(),
         capabilities: Some(u64::MAX),
         elsewhere: None,
     };
@@ -180,6 +182,7 @@ pub(super) fn healthy(routing: &str) -> Facts {
         keys,
         keys_missing: Vec::new(),
         aws: None,
+        measured: Measured::default(),
     }
 }
 

@@ -1,0 +1,97 @@
+//! No false alarm: nothing above info, and exit status 0.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lab::aws_file::Connection;
+use lab::router::Program;
+use lab::strongswan::Settings;
+use lab::topology::{Families, Side};
+use lab::traffic::{Pinger, binary};
+use lab::wait;
+use serde_json::json;
+
+use super::{aws_file, doctor, named_first, telemetry};
+use crate::bgp_world::BgpWorld;
+use crate::rig::Rig;
+use crate::world::{BACK, World};
+
+#[test]
+fn a_healthy_static_pair_has_no_finding_above_info() -> Result<()> {
+    let Some(rig) = Rig::new() else { return Ok(()) };
+    let world = World::up(&rig.topology)?;
+    doctor(&world, &[])?.healthy()?;
+    // Without --config the running daemon's file is found.
+    let output = world.gateway.cli(&["doctor"])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success() && text.starts_with("Healthy"), "{text}");
+    println!("{text}");
+    // From another network namespace the machine says nothing, and that is no alarm.
+    let mut outside = std::process::Command::new(binary("cgwd")?);
+    let output = outside.arg("--socket").arg(world.gateway.socket()).args(["doctor", "--json"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success() && text.contains("HOST-ELSEWHERE"), "{text}");
+    let connection = Connection::lab();
+    let file = aws_file(&world, &connection, |connection| {
+        connection["VgwTelemetry"] = telemetry("UP", 1);
+    })?;
+    doctor(&world, &["--aws-json", &file])?.healthy()?;
+    let pinger = Pinger::lan_to_vpc(world.lab)?;
+    std::thread::sleep(Duration::from_secs(3));
+    pinger.stop()?;
+    world.gateway.cli(&["rekey", "child", "tunnel1"])?;
+    std::thread::sleep(Duration::from_secs(1));
+    doctor(&world, &[])?.healthy()?;
+    // What AWS's console would show while ours is up.
+    let file = aws_file(&world, &connection, |connection| {
+        connection["VgwTelemetry"] = json!([{ "OutsideIpAddress": Side::One.outside(), "Status": "DOWN" }]);
+    })?;
+    named_first(&world, "AWS-TELEMETRY-DOWN", &["--aws-json", &file]).map(drop)
+}
+
+/// Just after the start, when up, a while later, and after a failover that was mended.
+fn never_alarmed(world: &mut World<'_>, wait_up: impl Fn(&World<'_>) -> Result<()>) -> Result<()> {
+    world.gateway.start()?;
+    doctor(world, &[])?.healthy()?;
+    wait_up(world)?;
+    doctor(world, &[])?.healthy()?;
+    let egress = world.egress()?;
+    world.lab.cut(egress)?;
+    wait::until(BACK, "the traffic to move", || world.gateway.is_egress(egress.other()))?;
+    world.lab.mend()?;
+    wait_up(world)?;
+    wait::until(BACK, "the lost probes to be forgotten", || {
+        doctor(world, &[]).is_ok_and(|said| said.healthy().is_ok())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_healthy_static_pair_is_healthy_in_both_families_from_the_start_and_after_a_failover() -> Result<()> {
+    for families in [Families::V4, Families { outside_ipv6: true, inside_ipv6: true }] {
+        let Some(rig) = Rig::new() else { return Ok(()) };
+        let settings = Side::BOTH.map(|side| Settings::aws_in(side, families));
+        let mut world = World::prepare_in(&rig.topology, &Connection::lab_in(families), settings, families)?;
+        never_alarmed(&mut world, |world| world.gateway.wait_all_up(BACK + BACK).map(drop))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_healthy_bgp_pair_is_healthy_in_both_families_from_the_start_and_after_a_failover() -> Result<()> {
+    for families in [Families::V4, Families { outside_ipv6: false, inside_ipv6: true }] {
+        let Some(rig) = Rig::new() else { return Ok(()) };
+        let mut bgp = BgpWorld::prepare_in(&rig.topology, Program::Bird, families, |_, settings| settings)?;
+        never_alarmed(&mut bgp.world, |world| world.gateway.wait_all_up(BACK + BACK).map(drop))?;
+        if families == Families::V4 {
+            let file = aws_file(&bgp.world, &Connection::lab_bgp(), |connection| {
+                connection["VgwTelemetry"] = telemetry("UP", 1);
+            })?;
+            doctor(&bgp.world, &["--aws-json", &file])?.healthy()?;
+            // Long enough for what is judged only after a while.
+            std::thread::sleep(Duration::from_secs(16));
+            doctor(&bgp.world, &[])?.healthy()?;
+        }
+    }
+    Ok(())
+}
