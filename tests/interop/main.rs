@@ -27,6 +27,7 @@ mod keepalived;
 mod matrix;
 mod mtu;
 mod networkd;
+mod package;
 mod policy;
 mod rekey;
 mod rig;

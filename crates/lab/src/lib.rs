@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod endpoint;
 pub mod gateway;
 pub mod ikev1;
+pub mod machine;
 pub mod netns;
 pub mod process;
 pub mod router;

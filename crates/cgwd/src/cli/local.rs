@@ -121,25 +121,3 @@ pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
     say(&String::from_utf8_lossy(&script));
     Ok(0)
 }
-
-pub(super) fn man(directory: &Path) -> Result<u8, Failure> {
-    let fail = |error: std::io::Error| {
-        Failure::new(EXIT_FAILED, format!("cgwd: cannot write to {}: {error}", directory.display()))
-    };
-    std::fs::create_dir_all(directory).map_err(fail)?;
-    let mut command = Cli::command().disable_help_subcommand(true);
-    command.build();
-    write_pages(&command, "cgwd", directory).map_err(fail)?;
-    Ok(0)
-}
-
-/// One page for the command and one for each below it: `cgwd.8`, `cgwd-status.8`.
-fn write_pages(command: &clap::Command, name: &str, directory: &Path) -> std::io::Result<()> {
-    for below in command.get_subcommands() {
-        write_pages(below, &format!("{name}-{}", below.get_name()), directory)?;
-    }
-    let mut page = Vec::new();
-    // Section 8: commands of the administrator.
-    clap_mangen::Man::new(command.clone()).section("8").title(name.to_uppercase()).render(&mut page)?;
-    std::fs::write(directory.join(format!("{name}.8")), page)
-}

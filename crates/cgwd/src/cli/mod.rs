@@ -8,6 +8,7 @@ mod capture;
 mod doctor;
 pub(crate) mod explain;
 mod local;
+mod manual;
 mod output;
 mod remote;
 mod render;
@@ -56,7 +57,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         Command::Import(import) => local::import(&import),
         Command::Check(check) => local::check(&check),
         Command::Completions(completions) => local::completions(completions.shell),
-        Command::Man(man) => local::man(&man.directory),
+        Command::Man(man) => manual::write(&man.directory),
         Command::Run(file) => local::run(&file.config, cli.socket.as_deref()),
         Command::Status(status) if status.watch => remote::block_on(remote::watch(socket)),
         Command::Status(status) => remote::block_on(remote::status(socket, status.json)),
