@@ -143,7 +143,7 @@ impl<'t> FirstUse<'t> {
             root: &root,
             namespace: &lab.gw,
             name: lab.rig(),
-            binds: &[(packages.as_path(), "/root/packages")],
+            binds: &[(packages.as_path(), "/srv/packages")],
             log: lab.scratch().join("machine.log"),
         })?;
         let aws = [Embedded::start(lab, Side::One, &[])?, Embedded::start(lab, Side::Two, &[])?];
@@ -152,7 +152,7 @@ impl<'t> FirstUse<'t> {
 
     fn run(&self, command: &str) -> Result<String> {
         println!("# {command}");
-        let output = self.machine.shell(&format!("cd /root/packages; {command} 2>&1"))?;
+        let output = self.machine.shell(&format!("cd /srv/packages; {command} 2>&1"))?;
         print!("{output}");
         Ok(output)
     }

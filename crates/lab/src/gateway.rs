@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::netns::{self, Namespace};
 use crate::process::{Process, Spawn};
+use crate::sandbox::{self, Sandbox, Service};
 use crate::topology::{Side, Topology};
 use crate::traffic::binary;
 use crate::wait;
@@ -18,8 +19,18 @@ use crate::wait;
 pub struct Gateway<'t> {
     namespace: &'t Namespace,
     directory: PathBuf,
-    process: Option<Process>,
+    sandbox: Option<Sandbox>,
+    daemon: Option<Daemon>,
     started: Option<Instant>,
+}
+
+/// Who started the daemon.
+#[derive(Debug)]
+enum Daemon {
+    /// We did.
+    Process(Process),
+    /// The systemd of a machine, with the shipped unit's sandbox around it.
+    Service(Service),
 }
 
 impl<'t> Gateway<'t> {
@@ -30,7 +41,7 @@ impl<'t> Gateway<'t> {
     pub fn new(topology: &'t Topology) -> Result<Self> {
         let directory = topology.scratch().join("cgwd");
         std::fs::create_dir_all(&directory)?;
-        Ok(Self { namespace: &topology.gw, directory, process: None, started: None })
+        Ok(Self { namespace: &topology.gw, directory, sandbox: Sandbox::here(), daemon: None, started: None })
     }
 
     /// Its configuration file.
@@ -40,7 +51,7 @@ impl<'t> Gateway<'t> {
 
     /// Its control socket.
     pub fn socket(&self) -> PathBuf {
-        self.directory.join("control.sock")
+        self.sandbox.as_ref().map_or_else(|| self.directory.join("control.sock"), Sandbox::socket)
     }
 
     /// Runs one `cgwd` command in the gateway's namespace, with `--socket` where the command takes it.
@@ -50,6 +61,11 @@ impl<'t> Gateway<'t> {
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = self.namespace.command(binary("cgwd")?);
         command.env("CGWD_SOCKET", self.socket()).args(arguments);
+        // A service's own file is a copy that systemd made; the shipped unit reloads in the same way.
+        if self.sandbox.is_some() && arguments.first() == Some(&"reload") && !arguments.contains(&"--config")
+        {
+            command.arg("--config").arg(self.config());
+        }
         command.output().with_context(|| format!("cannot run cgwd {arguments:?}"))
     }
 
@@ -102,6 +118,14 @@ impl<'t> Gateway<'t> {
         let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let log = std::env::var("CGWD_LAB_LOG").map(|level| ("CGWD_LOG".to_owned(), level));
         self.started = Some(Instant::now());
+        if let Some(sandbox) = &self.sandbox {
+            let (config, log) = (self.config(), self.log_file());
+            let parts = sandbox::Gateway { namespace: self.namespace, config: &config, log: &log };
+            let service =
+                sandbox.start(&parts).with_context(|| format!("cgwd did not start:\n{}", self.log()))?;
+            self.daemon = Some(Daemon::Service(service));
+            return Ok(());
+        }
         let mut process = Process::spawn(&Spawn {
             namespace: self.namespace,
             command: command.iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
@@ -117,7 +141,7 @@ impl<'t> Gateway<'t> {
         if waited.is_err() || ended.is_some() {
             bail!("cgwd did not start ({ended:?}):\n{}", self.log());
         }
-        self.process = Some(process);
+        self.daemon = Some(Daemon::Process(process));
         Ok(())
     }
 
@@ -137,19 +161,27 @@ impl<'t> Gateway<'t> {
 
     /// The daemon's process id.
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
+        self.daemon.as_ref().map(|daemon| match daemon {
+            Daemon::Process(process) => process.pid(),
+            Daemon::Service(service) => service.pid(),
+        })
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill();
+        match self.daemon.take() {
+            Some(Daemon::Process(mut process)) => process.kill(),
+            Some(Daemon::Service(mut service)) => service.kill(),
+            None => {}
         }
     }
 
     /// SIGTERM; true when it ended by itself within ten seconds.
     pub fn stop(&mut self) -> bool {
-        self.process.take().is_none_or(|mut process| process.stop(Duration::from_secs(10)))
+        self.daemon.take().is_none_or(|daemon| match daemon {
+            Daemon::Process(mut process) => process.stop(Duration::from_secs(10)),
+            Daemon::Service(mut service) => service.stop(),
+        })
     }
 
     /// `cgwd status --json`.

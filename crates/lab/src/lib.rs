@@ -18,6 +18,7 @@ pub mod machine;
 pub mod netns;
 pub mod process;
 pub mod router;
+pub mod sandbox;
 pub mod strongswan;
 pub mod topology;
 pub mod traffic;

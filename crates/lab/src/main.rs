@@ -66,6 +66,13 @@ enum Command {
     },
     /// Measures us and our peers in one rig, and prints the tables.
     Bench(Box<lab::bench::Arguments>),
+    /// Boots a Debian with systemd and runs a command beside it: every gateway of the interoperability suite then runs
+    /// under the sandbox of the shipped unit.
+    Sandbox {
+        /// The command, after `--`.
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
+    },
     /// Removes what killed labs left behind.
     Sweep,
 }
@@ -227,6 +234,7 @@ fn main() -> Result<()> {
         Command::Ikev1Only => lab::ikev1::run(),
         Command::Demo { hold } => demo::run(demo::Options { hold }),
         Command::Bench(arguments) => lab::bench::run(&arguments),
+        Command::Sandbox { command } => std::process::exit(lab::sandbox::run(&command)?),
         Command::Sweep => {
             for name in lab::cleanup::sweep_stale() {
                 println!("removed {name}");
