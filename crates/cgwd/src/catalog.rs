@@ -110,6 +110,46 @@ codes! {
         "The peer identifies itself as somebody else",
         "The peer proved the key, but its identity is not the one configured. AWS identifies itself by the tunnel's outside address.",
         "Set the tunnel's remote identity to the identity shown, if that is the peer that you mean; or correct the outside address.";
+    IkeCertRefused = "IKE-CERT-REFUSED", Error,
+        "AUTHENTICATION_FAILED: the peer refuses our certificate",
+        "The peer does not trust the CA of our certificate, did not get an intermediate, expects another identity, or the certificate is expired or revoked there. It does not say which.",
+        "At AWS, the customer gateway must name this certificate (its ARN), and its issuer must be the private CA of the connection. Put the intermediates behind our certificate in the file that `certificate` names; leave local_id out, so that we call ourselves by the certificate's subject.";
+    IkeCertExpired = "IKE-CERT-EXPIRED", Error,
+        "The peer's certificate has expired",
+        "The date of the peer's certificate, or of a CA above it, is over by this machine's clock. AWS renews its own by itself.",
+        "Check this machine's clock (timedatectl). If it is right: at AWS, aws ec2 modify-vpn-tunnel-certificate renews the endpoint's certificate; an expired CA must be renewed and put into `ca`.";
+    IkeCertNotYetValid = "IKE-CERT-NOT-YET-VALID", Error,
+        "The peer's certificate is not valid yet",
+        "The date from which the peer's certificate, or a CA above it, is valid lies ahead by this machine's clock; after a start without a battery-backed clock that is the usual reason.",
+        "Check this machine's clock (timedatectl). The daemon keeps trying.";
+    IkeCertRevoked = "IKE-CERT-REVOKED", Error,
+        "The peer's certificate is revoked",
+        "A revocation list in `crl` names the peer's certificate or an intermediate above it; or lists are given and none of them speaks about the peer's certificate, or the one that does is not signed as it must be.",
+        "If it was revoked on purpose, give the peer a new certificate. Otherwise get the issuing CA's current list and name it in `crl`.";
+    IkeCertUntrusted = "IKE-CERT-UNTRUSTED", Error,
+        "The peer's certificate does not lead to a trusted CA",
+        "Neither the CA that issued the peer's certificate nor one above it is in `ca`, an intermediate is missing, or a signature in the chain is wrong.",
+        "Put the root CA of the connection into `ca` (aws acm-pca get-certificate-authority-certificate). An intermediate that the peer does not send may stand there too.";
+    IkeCertName = "IKE-CERT-NAME", Error,
+        "The peer's certificate does not say who the peer claims to be",
+        "The identity in the peer's message is neither the subject of its certificate nor one of its alternative names (RFC 4945).",
+        "Let the peer call itself by its certificate's subject, or issue a certificate with that name. AWS uses the subject.";
+    IkeCertExtension = "IKE-CERT-EXTENSION", Error,
+        "The peer's certificate has a critical extension that is not understood",
+        "A certificate in the peer's chain demands by a critical extension that whoever does not know it refuses the certificate (RFC 5280 section 4.2).",
+        "Issue the certificate without that extension, or with the extension not critical.";
+    IkeCertWeak = "IKE-CERT-WEAK", Error,
+        "The peer's certificate or signature is too weak",
+        "A key in the peer's chain is smaller than RSA 2048, or of a kind that is not used for IKE; or something is signed with SHA-1 or MD5.",
+        "Issue the certificate again with RSA 2048 or more, P-256 or P-384, signed with SHA-256 or better, and turn on signature authentication (RFC 7427) at the peer.";
+    IkeCertInvalid = "IKE-CERT-INVALID", Error,
+        "The peer's certificate proves nothing",
+        "The peer sent no certificate, more than is looked at, a URL instead, one that cannot be read or is made for another use, or its signature was made by another key.",
+        "Follow the text: it names what is wrong.";
+    CertExpiresSoon = "CERT-EXPIRES-SOON", Warning,
+        "A certificate or a revocation list ends soon",
+        "Our certificate, a CA, the certificate that the peer showed, or a revocation list is near the end of its time, or past it. An established tunnel stays up; the next authentication fails when a certificate has expired.",
+        "Renew what the text names, put it into place, and run cgwd reload. AWS renews its own endpoint certificates by itself.";
     IkePeerError = "IKE-PEER-ERROR", Error,
         "The peer refused with an error notify",
         "The peer answered an IKE request with an error that has no code of its own here.",

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use model::{EspIntegrity, EspTransform, KeyBits, Secret, TrafficSelector};
 
+use crate::certificate::{Certificates, DistinguishedName};
 use crate::crypto::{IkeCipher, Integrity, Prf};
 use crate::wire::DhGroup;
 
@@ -29,8 +30,8 @@ pub struct Config {
     pub local_identity: Identity,
     /// Who the peer must say it is: exact type and octets (RFC 7296 §3.5).
     pub remote_identity: Identity,
-    /// The pre-shared key (RFC 7296 §2.15).
-    pub psk: Secret,
+    /// How both sides prove who they are (RFC 7296 §2.15).
+    pub credentials: Credentials,
     /// What we offer and accept for the IKE SA, in order of preference; each is one proposal.
     pub ike_proposals: Vec<IkeProposal>,
     /// What we offer and accept for the child SA, in order of preference; each is one proposal.
@@ -81,7 +82,7 @@ impl Config {
             remote_nat_t_port: 4500,
             local_identity: Identity::from(local),
             remote_identity: Identity::from(remote),
-            psk,
+            credentials: Credentials::Psk(psk),
             ike_proposals: vec![IkeProposal {
                 encryption: vec![IkeCipher::AesGcm16(KeyBits::B256)],
                 prf: vec![Prf::HmacSha2_384],
@@ -108,6 +109,25 @@ impl Config {
             reconnect: Backoff::default(),
             retire_delay: Duration::from_secs(5),
             limits: Limits::default(),
+        }
+    }
+}
+
+/// How both sides prove who they are (RFC 7296 §2.15): both in the same way.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// By a pre-shared key.
+    Psk(Secret),
+    /// By certificates and signatures (RFC 7427).
+    Certificates(Box<Certificates>),
+}
+
+impl Credentials {
+    /// The certificates, when it is by these.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        match self {
+            Self::Psk(_) => None,
+            Self::Certificates(certificates) => Some(certificates),
         }
     }
 }
@@ -148,7 +168,10 @@ impl fmt::Display for Identity {
             Self::Ipv6(address) => write!(f, "{address}"),
             Self::Fqdn(text) | Self::Email(text) => write!(f, "{}", text.escape_debug()),
             Self::KeyId(octets) => write!(f, "key-id:{}", octets.escape_ascii()),
-            Self::DerDn(octets) => write!(f, "dn:{}", octets.escape_ascii()),
+            Self::DerDn(octets) => match DistinguishedName::from_der(octets) {
+                Some(name) => write!(f, "\"{name}\""),
+                None => write!(f, "dn:{}", octets.escape_ascii()),
+            },
             Self::Other(kind, octets) => write!(f, "id-type-{kind}:{}", octets.escape_ascii()),
         }
     }

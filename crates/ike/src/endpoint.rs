@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use model::{IkeSpi, Instant, SecureRng, Spi};
 
-use crate::config::{Config, Startup};
+use crate::certificate::WallClock;
+use crate::config::{Config, Credentials, Startup};
 use crate::connect::Reconnect;
 use crate::error::DropReason;
 use crate::input::{Command, Input};
@@ -97,6 +98,12 @@ impl Endpoint {
                     if child.spi_in == spi_in {
                         child.rekey_at = now;
                     }
+                }
+            }
+            Input::WallClock { unix_seconds } => {
+                let at = self.ctx.now;
+                if let Credentials::Certificates(certificates) = &mut self.ctx.config.credentials {
+                    certificates.clock = WallClock { at, unix_seconds };
                 }
             }
             Input::LocalChanged { local } => {

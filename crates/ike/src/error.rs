@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::certificate::CertificateProblem;
 use crate::config::Identity;
 use crate::wire::{self, DhGroup, NotifyType, PayloadType};
 
@@ -45,6 +46,14 @@ pub enum Failure {
         /// Who refused.
         by_peer: bool,
     },
+    /// AUTHENTICATION_FAILED, sent by a peer that does not take our certificate.
+    #[error(
+        "AUTHENTICATION_FAILED: the peer refuses our certificate; see that it trusts our CA and the intermediates, that our identity is the one it expects, and that the certificate is neither expired nor revoked (its log says which)"
+    )]
+    CertificateRefused,
+    /// The peer's certificate, or what it signed, proves nothing.
+    #[error("AUTHENTICATION_FAILED: {0}")]
+    Certificate(#[from] CertificateProblem),
     /// NO_PROPOSAL_CHOSEN: no common algorithms.
     #[error("NO_PROPOSAL_CHOSEN in {}: no common algorithms; offered: {offered}; allow one of these on the other side, or offer what it allows", .stage.exchange())]
     NoProposalChosen {
@@ -120,9 +129,10 @@ impl Failure {
     /// The RFC's name of the notification behind this, if there is one.
     pub fn notify(&self) -> Option<NotifyType> {
         Some(match self {
-            Self::AuthenticationFailed { .. } | Self::PeerIdentityMismatch { .. } => {
-                NotifyType::AUTHENTICATION_FAILED
-            }
+            Self::AuthenticationFailed { .. }
+            | Self::CertificateRefused
+            | Self::Certificate(_)
+            | Self::PeerIdentityMismatch { .. } => NotifyType::AUTHENTICATION_FAILED,
             Self::NoProposalChosen { .. } => NotifyType::NO_PROPOSAL_CHOSEN,
             Self::InvalidKe { .. } => NotifyType::INVALID_KE_PAYLOAD,
             Self::TsUnacceptable { .. } => NotifyType::TS_UNACCEPTABLE,

@@ -32,6 +32,12 @@ pub enum Input<'a> {
         /// The inbound SPI of the pair.
         spi_in: Spi,
     },
+    /// What time it is: certificates are judged by it. Told when the endpoint is made (in its configuration) and
+    /// whenever the system's clock may have been set; without certificates it changes nothing.
+    WallClock {
+        /// Seconds since 1970-01-01T00:00:00Z.
+        unix_seconds: u64,
+    },
     /// Our outside address changed: what is established is closed and negotiated anew from there.
     LocalChanged {
         /// The new address, with the IKE port (500).

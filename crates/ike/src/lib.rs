@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod wire;
 
 mod auth;
+pub mod certificate;
 mod config;
 mod connect;
 mod endpoint;
@@ -29,8 +30,8 @@ mod timer;
 mod window;
 
 pub use config::{
-    Backoff, Config, EspCipher, EspProposal, Identity, IkeProposal, Lifetime, Limits, Liveness, Retransmit,
-    Selection, Startup,
+    Backoff, Config, Credentials, EspCipher, EspProposal, Identity, IkeProposal, Lifetime, Limits, Liveness,
+    Retransmit, Selection, Startup,
 };
 pub use endpoint::Endpoint;
 pub use error::{DropReason, Failure, Stage};

@@ -6,8 +6,8 @@
 use model::TrafficSelector;
 
 use crate::wire::{
-    Authentication, Delete, Identification, KeyExchange, Notify, NotifyType, Payload, PayloadType,
-    SecurityAssociation,
+    Authentication, Certificate, Delete, Identification, KeyExchange, Notify, NotifyType, Payload,
+    PayloadType, SecurityAssociation,
 };
 
 /// Payloads by kind.
@@ -21,6 +21,8 @@ pub(crate) struct Parts {
     pub(crate) auth: Option<Authentication>,
     pub(crate) ts_i: Option<Vec<TrafficSelector>>,
     pub(crate) ts_r: Option<Vec<TrafficSelector>>,
+    /// CERT payloads in order, the peer's own first (RFC 7296 §3.6).
+    pub(crate) certificates: Vec<Certificate>,
     pub(crate) notifies: Vec<Notify>,
     pub(crate) deletes: Vec<Delete>,
     /// The first unknown payload with the critical bit (RFC 7296 §2.5).
@@ -51,13 +53,16 @@ impl Parts {
                     parts.deletes.push(delete);
                     false
                 }
+                Payload::Cert(certificate) => {
+                    parts.certificates.push(certificate);
+                    false
+                }
                 Payload::Unknown { kind, critical: true, .. } => {
                     parts.critical.get_or_insert(kind);
                     false
                 }
                 Payload::Unknown { .. }
                 | Payload::Vendor(_)
-                | Payload::Cert(_)
                 | Payload::CertReq(_)
                 | Payload::Configuration(_)
                 | Payload::Eap(_)
@@ -72,6 +77,12 @@ impl Parts {
     /// The first notification of this type.
     pub(crate) fn notify(&self, kind: NotifyType) -> Option<&Notify> {
         self.notifies.iter().find(|notify| notify.kind == kind)
+    }
+
+    /// The hashes that the peer can verify signatures with; `None` when it announced none (RFC 7427 §4).
+    pub(crate) fn hashes(&self) -> Option<crate::certificate::Hashes> {
+        let announced = self.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)?;
+        Some(crate::certificate::Hashes::read(&announced.data))
     }
 
     /// The first notification that reports an error; an unknown error type counts (RFC 7296 §3.10.1).

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use model::{Encapsulation, EspKeys, EspSuite, IkeSpi, Spi, TrafficSelector};
 
+use crate::certificate::PeerCertificate;
 use crate::error::{DropReason, Failure, Stage};
 use crate::status::Role;
 
@@ -136,6 +137,8 @@ pub enum Notice {
         /// Since the attempt's first datagram.
         took: Duration,
     },
+    /// The peer proved itself with this certificate.
+    PeerCertificate(Box<PeerCertificate>),
     /// A child SA is installed which replaces none.
     ChildEstablished {
         /// Its name.

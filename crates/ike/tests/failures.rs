@@ -27,7 +27,7 @@ fn forge(pair: &mut Pair, request: &Datagram, kind: NotifyType, data: &[u8]) {
 
 #[test]
 fn a_wrong_key_is_an_authentication_failure_on_both_sides() {
-    let mut pair = with(|b| b.psk = Secret::from(&b"another key"[..]));
+    let mut pair = with(|b| b.credentials = ike::Credentials::Psk(Secret::from(&b"another key"[..])));
     pair.deliver_all();
     assert_eq!(pair.a.failures(), [&Failure::AuthenticationFailed { by_peer: true }]);
     assert_eq!(pair.b.failures(), [&Failure::AuthenticationFailed { by_peer: false }]);

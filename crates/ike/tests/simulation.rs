@@ -62,6 +62,8 @@ struct Scenario {
     fragments: Option<u16>,
     /// Machines are suspended, clocks jump.
     sleeps: bool,
+    /// Both prove themselves by certificates instead of a key.
+    certificates: bool,
     chaos: Duration,
 }
 
@@ -105,6 +107,7 @@ impl Scenario {
             cookies: of(14).chance(150),
             fragments: of(16).chance(300).then(|| of(17).pick(&[130, 160, 220, 300])),
             sleeps: of(18).chance(200),
+            certificates: of(20).chance(100),
             chaos,
         }
     }
@@ -133,6 +136,9 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
     );
     if first {
         config.local_identity = outside.parse::<std::net::IpAddr>().unwrap().into();
+    }
+    if scenario.certificates {
+        sim::certificates::prove(&mut config, first);
     }
     let mut groups = vec![DhGroup::CURVE25519];
     if scenario.groups {

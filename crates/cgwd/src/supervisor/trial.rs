@@ -80,7 +80,7 @@ impl Trials {
         sockets: &Sockets,
         now: Instant,
     ) -> Option<Verdict> {
-        config.psk = psk;
+        config.credentials = ike::Credentials::Psk(psk);
         self.key_asked = Some(now);
         let endpoint = begin(config, now);
         self.key = Some(KeyTrial { endpoint, of, proven: false, until: now + PATIENCE });

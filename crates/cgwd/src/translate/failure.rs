@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ike::certificate::CertificateProblem;
 use ike::{Failure, Notice, Stage};
 
 use crate::catalog::Code;
@@ -34,11 +35,39 @@ fn code(failure: &Failure) -> Code {
         Failure::NoAnswer { .. } => Code::IkeLivenessLost,
         Failure::UnsupportedVersion => Code::IkeVersion,
         Failure::PeerIdentityMismatch { .. } => Code::IkeIdMismatch,
+        Failure::CertificateRefused => Code::IkeCertRefused,
+        Failure::Certificate(problem) => certificate(problem),
         Failure::UnsupportedCritical(_) | Failure::ProtocolViolation { .. } | Failure::NegotiationLoop => {
             Code::IkeProtocol
         }
         Failure::PeerNotify(kind) if is_child_error(*kind) => Code::IpsecFailed,
         Failure::PeerNotify(_) => Code::IkePeerError,
+    }
+}
+
+fn certificate(problem: &CertificateProblem) -> Code {
+    match problem {
+        CertificateProblem::Expired { .. } => Code::IkeCertExpired,
+        CertificateProblem::NotYetValid { .. } => Code::IkeCertNotYetValid,
+        CertificateProblem::Revoked { .. }
+        | CertificateProblem::RevocationUnknown { .. }
+        | CertificateProblem::BadRevocationList { .. } => Code::IkeCertRevoked,
+        CertificateProblem::Untrusted { .. } | CertificateProblem::BadSignature { .. } => {
+            Code::IkeCertUntrusted
+        }
+        CertificateProblem::WrongName { .. } => Code::IkeCertName,
+        CertificateProblem::CriticalExtension { .. } => Code::IkeCertExtension,
+        CertificateProblem::Weak { .. }
+        | CertificateProblem::Algorithm { .. }
+        | CertificateProblem::NoCommonHash => Code::IkeCertWeak,
+        CertificateProblem::Missing
+        | CertificateProblem::HashAndUrl
+        | CertificateProblem::TooMany
+        | CertificateProblem::Malformed { .. }
+        | CertificateProblem::Usage { .. }
+        | CertificateProblem::WrongKey { .. }
+        | CertificateProblem::Method(_)
+        | CertificateProblem::Signing => Code::IkeCertInvalid,
     }
 }
 
@@ -121,6 +150,16 @@ mod tests {
             ),
             (Failure::InvalidKe { stage: Stage::SaInit, wanted: DhGroup(2) }, "IKE-NO-PROPOSAL"),
             (Failure::TsUnacceptable { offered: String::new(), by_peer: true }, "IPSEC-TS-UNACCEPTABLE"),
+            (Failure::CertificateRefused, "IKE-CERT-REFUSED"),
+            (CertificateProblem::Expired { subject: String::new(), not_after: 0 }.into(), "IKE-CERT-EXPIRED"),
+            (CertificateProblem::Revoked { subject: String::new() }.into(), "IKE-CERT-REVOKED"),
+            (CertificateProblem::Untrusted { subject: String::new() }.into(), "IKE-CERT-UNTRUSTED"),
+            (CertificateProblem::CriticalExtension { subject: String::new() }.into(), "IKE-CERT-EXTENSION"),
+            (
+                CertificateProblem::Weak { subject: String::new(), what: String::new() }.into(),
+                "IKE-CERT-WEAK",
+            ),
+            (CertificateProblem::HashAndUrl.into(), "IKE-CERT-INVALID"),
             (Failure::UnsupportedVersion, "IKE-VERSION"),
             (Failure::PeerNotify(NotifyType::SINGLE_PAIR_REQUIRED), "IPSEC-FAILED"),
             (Failure::PeerNotify(NotifyType(12_345)), "IKE-PEER-ERROR"),

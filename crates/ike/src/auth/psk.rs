@@ -1,4 +1,4 @@
-//! The pre-shared key method (RFC 7296 §2.15).
+//! What AUTH is computed over, and the pre-shared key method (RFC 7296 §2.15).
 //!
 //! Signs and verifies over the exact octets of the two first messages; keeps nothing.
 
@@ -31,6 +31,11 @@ impl<'a> Transcript<'a> {
                 SignedOctets { message: self.response, nonce: self.ni, id_body, sk_p: &self.keys.sk_pr }
             }
         }
+    }
+
+    /// What `whose` side signs when it calls itself `id`.
+    pub(crate) fn octets(&self, whose: Role, id: &Identification) -> Vec<u8> {
+        self.signed(whose, &id.body()).octets(self.prf)
     }
 
     /// The AUTH payload of `whose` side.

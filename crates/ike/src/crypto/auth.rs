@@ -22,6 +22,14 @@ pub struct SignedOctets<'a> {
     pub sk_p: &'a Secret,
 }
 
+impl SignedOctets<'_> {
+    /// InitiatorSignedOctets or ResponderSignedOctets in one piece, for a signature: message | nonce | prf(SK_p, id).
+    pub fn octets(&self, prf: Prf) -> Vec<u8> {
+        let maced_id = prf.compute(self.sk_p.expose(), &[self.id_body]);
+        [self.message, self.nonce, maced_id.expose()].concat()
+    }
+}
+
 /// AUTH = prf(prf(PSK, "Key Pad for IKEv2"), message | nonce | prf(SK_p, id body)).
 pub fn auth_psk(prf: Prf, psk: &Secret, signed: &SignedOctets<'_>) -> Vec<u8> {
     compute(prf, psk, signed).expose().to_vec()

@@ -10,16 +10,18 @@ use super::child::ChildOffer;
 use super::established::Established;
 use super::nat::Path;
 use crate::auth::psk::Transcript;
-use crate::auth::{identification, identity, is_expected};
+use crate::auth::{self, Claim};
+use crate::certificate::Hashes;
 use crate::config::Config;
 use crate::crypto::{Protection, SaKeys, Suite, Verified, VerifiedFragment};
 use crate::error::{DropReason, Failure, Stage};
 use crate::fragment::{Complete, Flight, Opened, Reassembly, Sizes};
 use crate::message::{self, Parts};
 use crate::negotiate;
+use crate::output::Notice;
 use crate::status::Role;
 use crate::window::{RequestWindow, Tick};
-use crate::wire::{self, ExchangeType, Flags, Header, NotifyType, Payload};
+use crate::wire::{self, ExchangeType, Flags, Header, NotifyType};
 
 /// What IKE_SA_INIT agreed on, whichever side started.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct Agreed {
     pub(crate) path: Path,
     /// Both sides take fragments (RFC 7383 §2.3).
     pub(crate) fragmentation: bool,
+    /// The hashes that the peer can verify signatures with (RFC 7427 §4).
+    pub(crate) hashes: Option<Hashes>,
     pub(crate) started: Instant,
     /// The input that began it, see [`Ctx::turn`].
     pub(crate) turn: u64,
@@ -104,9 +108,16 @@ impl Authenticating {
     pub(crate) fn start(ctx: &mut Ctx, mut agreed: Agreed) -> Self {
         agreed.path.float(&ctx.config);
         let offer = ChildOffer { spi_in: ctx.child_spi(), with_groups: false };
-        let id = identification(&ctx.config.local_identity);
-        let auth = agreed.transcript().sign(&ctx.config.psk, Role::Initiator, &id);
-        let mut payloads = vec![Payload::IdI(id), Payload::Auth(auth)];
+        let proof = auth::prove(ctx, &agreed.transcript(), Role::Initiator, agreed.hashes);
+        let mut payloads = match proof {
+            Ok(payloads) => payloads,
+            // Nothing is sent, and the attempt ends with the next tick.
+            Err(failure) => {
+                let refused = Some((ctx.now, failure));
+                let (window, reassembly) = (RequestWindow::new(1), Reassembly::new(agreed.fragmentation));
+                return Self { agreed, offer, window, reassembly, refused };
+            }
+        };
         //= RFC 7296 §2.4: only one who holds no other IKE SA with the peer says so. One that the peer has begun
         // counts: told otherwise, it would drop what crosses ours.
         if ctx.alone {
@@ -174,14 +185,18 @@ impl Authenticating {
             return Outcome::Failed(Failure::ProtocolViolation { stage: Stage::Auth, what });
         };
         let parts = Parts::new(verified.outer.into_iter().chain(verified.payloads));
-        if let Err(failure) = self.authenticate(ctx, &parts) {
-            if parts.auth.is_some() {
-                // The peer believes the SA established: tell it, once, without waiting for an answer.
-                self.farewell(ctx);
+        let shown = match self.authenticate(ctx, &parts) {
+            Ok(shown) => shown,
+            Err(failure) => {
+                if parts.auth.is_some() {
+                    // The peer believes the SA established: tell it, once, without waiting for an answer.
+                    self.farewell(ctx);
+                }
+                ctx.free_spi(spi_in);
+                return Outcome::Failed(failure);
             }
-            ctx.free_spi(spi_in);
-            return Outcome::Failed(failure);
-        }
+        };
+        shown.into_iter().for_each(|notice| ctx.notice(notice));
         let Self { agreed, offer, .. } = self;
         let (ni, nr) = (agreed.ni.clone(), agreed.nr.clone());
         let mut sa = Established::first(ctx, Role::Initiator, agreed);
@@ -194,7 +209,7 @@ impl Authenticating {
         Outcome::Established(Box::new(sa))
     }
 
-    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<(), Failure> {
+    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<Option<Notice>, Failure> {
         if let Some(kind) = parts.critical {
             return Err(Failure::UnsupportedCritical(kind));
         }
@@ -209,15 +224,7 @@ impl Authenticating {
             let what = "a payload stands twice";
             return Err(Failure::ProtocolViolation { stage: Stage::Auth, what });
         }
-        // AUTH first: an identity that is not proven is nobody's.
-        if !self.agreed.transcript().verify(&ctx.config.psk, Role::Responder, id, auth) {
-            return Err(Failure::AuthenticationFailed { by_peer: false });
-        }
-        if !is_expected(&ctx.config.remote_identity, id) {
-            let expected = ctx.config.remote_identity.clone();
-            return Err(Failure::PeerIdentityMismatch { expected, got: identity(id) });
-        }
-        Ok(())
+        auth::authenticate(ctx, &self.agreed.transcript(), parts, &Claim { whose: Role::Responder, id, auth })
     }
 
     //= RFC 7296 §2.21.2: an initiator that finds the responder's AUTH wrong says so in an INFORMATIONAL.

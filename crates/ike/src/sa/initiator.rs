@@ -10,6 +10,7 @@ use model::{IkeSpi, Instant};
 use super::Ctx;
 use super::authenticating::{Agreed, Authenticating};
 use super::nat::{self, Path};
+use crate::auth::signature;
 use crate::config::Config;
 use crate::crypto::{self, KeyInputs, KeyPair, Protection, Sender};
 use crate::error::{DropReason, Failure, Stage};
@@ -99,6 +100,8 @@ impl Initiator {
         if ctx.config.fragment_size.is_some() {
             payloads.push(message::notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, []));
         }
+        //= RFC 7427 §4: both sides announce the hashes that they verify signatures with.
+        payloads.extend(ctx.config.credentials.certificates().map(|_| signature::announcement()));
         let header =
             Header::new(self.spi, IkeSpi::ZERO, ExchangeType::IKE_SA_INIT, Flags::new(true, false), 0);
         let datagram = wire::encode(&header, &payloads);
@@ -203,6 +206,7 @@ impl Initiator {
             nr: nr.clone(),
             path,
             fragmentation,
+            hashes: parts.hashes(),
             started: self.started,
             turn: self.turn,
         })))

@@ -133,6 +133,14 @@ impl Ctx {
 
     /// Reports a failure and remembers it for `status`.
     pub(crate) fn failed(&mut self, failure: Failure) {
+        let failure = match failure {
+            Failure::AuthenticationFailed { by_peer: true }
+                if self.config.credentials.certificates().is_some() =>
+            {
+                Failure::CertificateRefused
+            }
+            failure => failure,
+        };
         self.last_failure = Some((self.now, failure.clone()));
         self.notice(Notice::Failed(failure));
     }

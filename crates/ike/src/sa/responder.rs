@@ -14,7 +14,7 @@ use super::authenticating::Agreed;
 use super::child::{self, NewChild};
 use super::established::{Asked, Established};
 use super::nat::{self, Path};
-use crate::auth::{identification, identity, is_expected};
+use crate::auth::{self, Claim, signature};
 use crate::crypto::{self, KeyInputs, KeyPair, Protection, Sender, Verified, VerifiedFragment};
 use crate::error::{DropReason, Failure, Stage};
 use crate::fragment::{Complete, Flight, Opened, Reassembly};
@@ -173,12 +173,13 @@ fn agree(
     if fragmentation {
         payloads.push(message::notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, []));
     }
+    payloads.extend(certificates_wanted(ctx));
     let header = Header::new(spi_i, spi_r, ExchangeType::IKE_SA_INIT, Flags::new(false, true), 0);
     let response = wire::encode(&header, &payloads);
     ctx.notice(Notice::HandshakeReceived { remote: first.remote });
     ctx.send(first.local, first.remote, response.clone());
     let request = first.datagram.to_vec();
-    let (ni, started, turn) = (ni.to_vec(), ctx.now, ctx.turn);
+    let (ni, started, turn, hashes) = (ni.to_vec(), ctx.now, ctx.turn, parts.hashes());
     let agreed = Agreed {
         spi_i,
         spi_r,
@@ -192,12 +193,19 @@ fn agree(
         nr,
         path,
         fragmentation,
+        hashes,
         started,
         turn,
     };
     let expires = ctx.now + ctx.config.limits.half_open_timeout;
     let reassembly = Reassembly::new(fragmentation);
     Some(Opening::HalfOpen(Box::new(HalfOpen { agreed, expires, from: first.remote, reassembly })))
+}
+
+/// What says in IKE_SA_INIT that we authenticate by certificates: hashes (RFC 7427 §4), and whom we trust.
+fn certificates_wanted(ctx: &Ctx) -> Vec<Payload> {
+    let certificates = ctx.config.credentials.certificates();
+    certificates.map_or_else(Vec::new, |ours| vec![signature::announcement(), signature::request(ours)])
 }
 
 impl HalfOpen {
@@ -225,26 +233,24 @@ impl HalfOpen {
         let parts = verified.map(|verified| Parts::new(verified.outer.into_iter().chain(verified.payloads)));
         let judged = match &parts {
             None => Err((NotifyType::INVALID_SYNTAX, violation("malformed payloads"))),
-            Some(parts) => self.authenticate(ctx, parts),
+            Some(parts) => self.authenticate(ctx, parts).and_then(|shown| Ok((shown, self.prove(ctx)?))),
         };
         let mut agreed = self.agreed;
         // The address that IKE_AUTH came from is the first authenticated one (RFC 7296 §2.23).
         (agreed.path.local, agreed.path.remote) = (asked.local, asked.remote);
-        let parts = match (judged, parts) {
-            (Ok(()), Some(parts)) => parts,
+        let (parts, shown, mut payloads) = match (judged, parts) {
+            (Ok((shown, proof)), Some(parts)) => (parts, shown, proof),
             (Err((kind, failure)), parts) => {
                 let critical = parts.and_then(|parts| parts.critical);
                 let data = critical.map(|kind| vec![kind.0]).unwrap_or_default();
                 let last = refuse(ctx, agreed, asked, message::notify(kind, data));
                 return Outcome::Refused { last, failure };
             }
-            (Ok(()), None) => {
+            (Ok(_), None) => {
                 return Outcome::Refused { last: None, failure: violation("malformed payloads") };
             }
         };
-        let id = identification(&ctx.config.local_identity);
-        let auth = agreed.transcript().sign(&ctx.config.psk, Role::Responder, &id);
-        let mut payloads = vec![Payload::IdR(id), Payload::Auth(auth)];
+        shown.into_iter().for_each(|notice| ctx.notice(notice));
         let (ni, nr) = (agreed.ni.clone(), agreed.nr.clone());
         let mut sa = Established::first(ctx, Role::Responder, agreed);
         payloads.extend(first_child(ctx, &mut sa, &parts, &ni, &nr));
@@ -253,7 +259,13 @@ impl HalfOpen {
         Outcome::Established { sa: Box::new(sa), initial_contact }
     }
 
-    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<(), (NotifyType, Failure)> {
+    /// Our own proof; made before anything is established.
+    fn prove(&self, ctx: &Ctx) -> Result<Vec<Payload>, (NotifyType, Failure)> {
+        let proof = auth::prove(ctx, &self.agreed.transcript(), Role::Responder, self.agreed.hashes);
+        proof.map_err(|failure| (NotifyType::AUTHENTICATION_FAILED, failure))
+    }
+
+    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<Option<Notice>, (NotifyType, Failure)> {
         if let Some(kind) = parts.critical {
             return Err((NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, Failure::UnsupportedCritical(kind)));
         }
@@ -269,16 +281,9 @@ impl HalfOpen {
         if parts.repeated {
             return Err((NotifyType::INVALID_SYNTAX, violation("a payload stands twice")));
         }
-        let refused = NotifyType::AUTHENTICATION_FAILED;
-        // AUTH first: an identity that is not proven is nobody's.
-        if !self.agreed.transcript().verify(&ctx.config.psk, Role::Initiator, id, auth) {
-            return Err((refused, Failure::AuthenticationFailed { by_peer: false }));
-        }
-        if !is_expected(&ctx.config.remote_identity, id) {
-            let expected = ctx.config.remote_identity.clone();
-            return Err((refused, Failure::PeerIdentityMismatch { expected, got: identity(id) }));
-        }
-        Ok(())
+        let claim = Claim { whose: Role::Initiator, id, auth };
+        auth::authenticate(ctx, &self.agreed.transcript(), parts, &claim)
+            .map_err(|failure| (NotifyType::AUTHENTICATION_FAILED, failure))
     }
 
     /// What [`crate::Endpoint::state_digest`] sees.

@@ -59,14 +59,33 @@ pub(crate) const ATTACKS: &[Row] = &[
     (
         "CVE-2013-2944, 2018-16151, 2018-16152, 2018-17540, 2026-50722, 2026-50721",
         "a bad signature is never a good one",
-        NotYet("no certificates yet; a method other than the shared key is refused, see CVE-2021-45079"),
+        Tested(&[
+            "cve_2013_2944_2018_16151_2018_16152_2018_17540_a_bad_signature_is_never_a_good_one",
+            "cve_2018_17540_2026_50722_2026_50721_small_keys_and_odd_keys_are_refused_before_they_verify",
+            "rsa_pkcs1_agrees_with_wycheproof",
+            "ecdsa_in_der_and_as_two_numbers_agrees_with_wycheproof",
+        ]),
     ),
-    ("CVE-2018-6459, 2021-41990", "RSASSA-PSS parameters by an exact list", NotYet("no certificates yet")),
-    ("CVE-2021-41991", "bounded certificate caches", NotYet("no certificates yet")),
+    (
+        "CVE-2018-6459, 2021-41990",
+        "RSASSA-PSS parameters by an exact list",
+        Tested(&[
+            "cve_2018_6459_2021_41990_algorithm_identifiers_are_exact_or_refused",
+            "rsa_pss_agrees_with_wycheproof_for_a_salt_as_long_as_the_hash",
+        ]),
+    ),
+    (
+        "CVE-2021-41991",
+        "bounded certificate caches",
+        Tested(&[
+            "cve_2021_41991_certificates_are_bounded_in_number_and_size_and_none_is_kept",
+            "cve_2021_41991_a_maze_of_intermediates_ends",
+        ]),
+    ),
     (
         "CVE-2022-40617",
         "nothing is fetched for a certificate before its chain is trusted",
-        NotYet("no certificates yet; CERT payloads are not read"),
+        Tested(&["cve_2022_40617_nothing_is_fetched_hash_and_url_is_refused"]),
     ),
     (
         "CVE-2015-4171",

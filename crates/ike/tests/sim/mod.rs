@@ -1,6 +1,8 @@
 //! A whole endpoint with a shell that keeps books: the node of the simulation.
 #![allow(unreachable_pub)]
 
+pub mod certificates;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -246,6 +246,14 @@ pub fn config(side: Side) -> Config {
     config
 }
 
+/// The pre-shared key of a configuration.
+pub fn psk(config: &Config) -> Secret {
+    match &config.credentials {
+        ike::Credentials::Psk(key) => key.clone(),
+        ike::Credentials::Certificates(_) => panic!("by certificates"),
+    }
+}
+
 impl Pair {
     pub fn new(a: Config, b: Config) -> Self {
         let mut pair = Self {

@@ -324,7 +324,7 @@ impl Puppet {
             id_body: &body,
             sk_p: if initiates { &keys.sk_pi } else { &keys.sk_pr },
         };
-        let data = crypto::auth_psk(SUITE.prf, &config(Side::A).psk, &signed);
+        let data = crypto::auth_psk(SUITE.prf, &super::psk(&config(Side::A)), &signed);
         let auth = Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY, data });
         vec![if initiates { Payload::IdI(id) } else { Payload::IdR(id) }, auth]
     }

@@ -362,19 +362,26 @@ impl Script {
         Identification::new(IdType::ID_IPV4_ADDR, ip.octets().to_vec())
     }
 
-    /// AUTH for `id` with `psk`.
-    pub fn auth(&self, id: &Identification, psk: &[u8]) -> Payload {
+    fn signed<'a>(&'a self, id_body: &'a [u8]) -> SignedOctets<'a> {
         let keys = self.keys.as_ref().unwrap();
-        let body = id.body();
-        let signed = match self.role {
+        match self.role {
             Role::Initiator => {
-                SignedOctets { message: &self.request, nonce: &self.nr, id_body: &body, sk_p: &keys.sk_pi }
+                SignedOctets { message: &self.request, nonce: &self.nr, id_body, sk_p: &keys.sk_pi }
             }
             Role::Responder => {
-                SignedOctets { message: &self.response, nonce: &self.ni, id_body: &body, sk_p: &keys.sk_pr }
+                SignedOctets { message: &self.response, nonce: &self.ni, id_body, sk_p: &keys.sk_pr }
             }
-        };
-        let data = auth_psk(self.suite.prf, &psk.into(), &signed);
+        }
+    }
+
+    /// What a signature for `id` is made over.
+    pub fn signed_octets(&self, id: &Identification) -> Vec<u8> {
+        self.signed(&id.body()).octets(self.suite.prf)
+    }
+
+    /// AUTH for `id` with `psk`.
+    pub fn auth(&self, id: &Identification, psk: &[u8]) -> Payload {
+        let data = auth_psk(self.suite.prf, &psk.into(), &self.signed(&id.body()));
         Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY, data })
     }
 
@@ -385,6 +392,15 @@ impl Script {
     pub fn selectors() -> [Payload; 2] {
         let any = vec![TrafficSelector::any_v4()];
         [Payload::TsI(any.clone()), Payload::TsR(any)]
+    }
+
+    /// IKE_AUTH of our role with payloads of the test's making in place of AUTH.
+    pub fn auth_payloads_with(&self, id: Identification, proof: Vec<Payload>) -> Vec<Payload> {
+        let mut payloads = vec![self.id_payload(id)];
+        payloads.extend(proof);
+        payloads.push(esp_sa(&self.spi.get().to_be_bytes(), false));
+        payloads.extend(Self::selectors());
+        payloads
     }
 
     /// IKE_AUTH of our role, with the given identity and key.
