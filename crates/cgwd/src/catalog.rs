@@ -259,6 +259,14 @@ codes! {
         "AWS chose a weak algorithm",
         "AWS takes the lowest value that both sides allow, whatever our order: SHA-1, a 1024-bit group or CBC was negotiated because our configuration allows it.",
         "Narrow the tunnel's algorithms in the configuration, or the tunnel options at AWS.";
+    HookFailed = "HOOK-FAILED", Warning,
+        "A hook failed",
+        "A program of [[hook]] could not be started, failed, or took too long.",
+        "See the text and what the program printed in the log; run it by hand with the variables of docs/configuration.md.";
+    KeysExported = "KEYS-EXPORTED", Warning,
+        "The keys of all tunnels are written to disk",
+        "The daemon was started with --export-keys-to: whoever reads the directory can decrypt all traffic, also what was recorded before.",
+        "Restart the daemon without --export-keys-to when the analysis is over, delete the directory, and rekey all tunnels (cgwd reset TUNNEL).";
     CaptureStarted = "CAPTURE-STARTED", Warning,
         "Decrypted packets are being captured",
         "Somebody with access to the control socket runs cgwd capture.",
@@ -291,6 +299,49 @@ impl Code {
         self.entry().code
     }
 }
+
+impl Code {
+    /// The journal's MESSAGE_ID: a UUID that is made from the name and stays the same for ever.
+    pub fn message_id(self) -> String {
+        let bytes = self.name().bytes();
+        // FNV-1a of 128 bits over "cgwd:" and the name.
+        let hash = b"cgwd:"
+            .iter()
+            .copied()
+            .chain(bytes)
+            .fold(FNV_OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(FNV_PRIME));
+        //= RFC 9562 §5.8: version 8, and the variant.
+        let hash = hash & !(0xF << 76) & !(0b11 << 62) | 8 << 76 | 0b10 << 62;
+        format!("{hash:032x}")
+    }
+}
+
+/// `cgwd.catalog`: what `journalctl -x` shows beside a message.
+pub fn journal() -> String {
+    let mut text = String::from(
+        "# Printed from the table of codes in crates/cgwd/src/catalog.rs; a test keeps the two equal.\n",
+    );
+    for code in Code::ALL {
+        let entry = code.entry();
+        let _ = write!(
+            text,
+            "\n-- {}\nSubject: {}: {}\nDefined-By: cgwd\nDocumentation: man:cgwd(8)\n\nConnection @CGWD_CONNECTION@, tunnel @CGWD_TUNNEL@.\n",
+            code.message_id(),
+            entry.code,
+            entry.title
+        );
+        for body in [entry.cause, entry.remedy].into_iter().filter(|body| !body.is_empty()) {
+            let _ = write!(text, "\n{body}\n");
+        }
+        if let Some(line) = entry.aws_log {
+            let _ = write!(text, "\nIn the AWS tunnel log: \"{line}\"\n");
+        }
+    }
+    text
+}
+
+const FNV_OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+const FNV_PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -351,6 +402,27 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(find(code.name()), Some(*code));
         }
+    }
+
+    #[test]
+    fn every_code_has_a_message_id_of_its_own_that_never_changes() {
+        let ids: std::collections::BTreeSet<String> =
+            Code::ALL.iter().map(|code| code.message_id()).collect();
+        assert_eq!(ids.len(), Code::ALL.len());
+        assert_eq!(Code::TunnelUp.message_id(), "453245ce489c87a3b0b741f7a737558e");
+        assert!(ids.iter().all(|id| id.len() == 32 && id.as_bytes()[12] == b'8'));
+    }
+
+    #[test]
+    fn the_journals_catalog_is_what_the_documentation_of_the_code_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd/catalog/cgwd.catalog");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
+            std::fs::write(path, journal()).unwrap();
+            return;
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, journal(), "run the test with UPDATE_DOCS=1 to print the catalog again");
     }
 
     #[test]

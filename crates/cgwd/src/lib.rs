@@ -14,6 +14,7 @@ pub mod control;
 pub mod diagnose;
 pub mod doctor;
 pub mod events;
+pub mod hooks;
 pub mod logging;
 pub mod metrics;
 pub mod supervisor;

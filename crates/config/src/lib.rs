@@ -24,7 +24,7 @@ pub use key::{InvalidKey, KeyError, KeySource, MAX_KEY_CHARS, MIN_KEY_CHARS, che
 pub use parse::parse;
 pub use redact::{Redacted, redact};
 pub use values::{
-    Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Host, Identity,
-    Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Preference, Probe, RekeyWindow, Routes,
-    Routing, Startup, Tunnel, WhenDown,
+    Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Hook, HookEvent,
+    Host, Identity, Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Preference, Probe,
+    RekeyWindow, Routes, Routing, Startup, Tunnel, WhenDown,
 };

@@ -49,6 +49,7 @@ pub static ROOT: Table = Table {
     keys: &[
         key("connection", "tables", REQUIRED, "", "One per AWS Site-to-Site VPN connection."),
         key("control", "table", "", "", "The control socket."),
+        key("hook", "tables", "", "", "Programs that run when something changes."),
         key("host", "table", "", "", "What may be changed on this machine."),
         key("log", "table", "", "", "How much is logged."),
         key("metrics", "table", "", "", "OpenMetrics over TCP."),
@@ -527,6 +528,29 @@ pub static HOST: Table = Table {
     )],
 };
 
+/// `[[hook]]`
+pub static HOOK: Table = Table {
+    header: "[[hook]]",
+    text: "A program of yours that runs when something changes: never a shell, one at a time, in order. It learns what happened from environment variables, its output goes to the log, and the daemon never waits for it.",
+    keys: &[
+        key(
+            "on",
+            "list of `\"tunnel-up\"`, `\"tunnel-down\"`, `\"egress\"`, `\"redundancy\"`, `\"route\"`",
+            REQUIRED,
+            "[\"tunnel-up\", \"tunnel-down\"]",
+            "What it is told of.",
+        ),
+        key(
+            "run",
+            "list of strings",
+            REQUIRED,
+            "[\"/usr/local/sbin/tell-the-noc\", \"--quiet\"]",
+            "The program, with its absolute path, and its arguments.",
+        ),
+        key("timeout", "duration", "`10`", "\"10s\"", "It is killed, with all it started, after this time."),
+    ],
+};
+
 /// `[log]`
 pub static LOG: Table = Table {
     header: "[log]",
@@ -541,8 +565,21 @@ pub static LOG: Table = Table {
 };
 
 /// Every table in the order of the manual.
-pub static TABLES: [&Table; 12] =
-    [&CONNECTION, &TUNNEL, &IKE, &ESP, &PROBE, &OFFLOAD, &BGP, &ROUTES, &HOST, &CONTROL, &METRICS, &LOG];
+pub static TABLES: [&Table; 13] = [
+    &CONNECTION,
+    &TUNNEL,
+    &IKE,
+    &ESP,
+    &PROBE,
+    &OFFLOAD,
+    &BGP,
+    &ROUTES,
+    &HOST,
+    &HOOK,
+    &CONTROL,
+    &METRICS,
+    &LOG,
+];
 
 /// The reference part of `docs/configuration.md`, in Markdown.
 pub fn reference() -> String {

@@ -3,6 +3,7 @@
 //! Durations and sizes are in range, lists are not empty, addresses fit together. Nothing here refers back to
 //! the file. Two values are equal when running them would be the same, so a reload can compare.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct Config {
     pub host: Host,
     /// `[log]`
     pub log: Log,
+    /// `[[hook]]`; often none.
+    pub hooks: Vec<Hook>,
 }
 
 impl Config {
@@ -58,6 +61,44 @@ impl Config {
                 name: name.to_owned(),
                 example: format!("{}/{}", first.0.id, first.1.name),
             }),
+        }
+    }
+}
+
+impl Config {
+    /// Takes over the interfaces of a running configuration for tunnels that name none: a tunnel added in front of
+    /// others in the file must not renumber, and so restart, those that run.
+    pub fn keep_interfaces(&mut self, running: &Self) {
+        let known: BTreeMap<(&str, &str), &str> = running
+            .tunnels()
+            .map(|(connection, tunnel)| {
+                ((connection.id.as_str(), tunnel.name.as_str()), tunnel.interface.as_str())
+            })
+            .collect();
+        let mut taken: BTreeSet<String> = self
+            .tunnels()
+            .filter(|(_, tunnel)| tunnel.interface_given)
+            .map(|(_, t)| t.interface.clone())
+            .collect();
+        let implied = |tunnel: &Tunnel| !tunnel.interface_given;
+        let mut waiting = Vec::new();
+        for (c, connection) in self.connections.iter_mut().enumerate() {
+            for (t, tunnel) in connection.tunnels.iter_mut().enumerate().filter(|(_, tunnel)| implied(tunnel))
+            {
+                match known.get(&(connection.id.as_str(), tunnel.name.as_str())) {
+                    Some(interface) if taken.insert((*interface).to_owned()) => {
+                        tunnel.interface = (*interface).to_owned();
+                    }
+                    _ => waiting.push((c, t)),
+                }
+            }
+        }
+        let mut free = (0..).map(|number: usize| format!("cgw{number}"));
+        for (c, t) in waiting {
+            let tunnel = self.connections.get_mut(c).and_then(|connection| connection.tunnels.get_mut(t));
+            if let (Some(tunnel), Some(name)) = (tunnel, free.find(|name| !taken.contains(name))) {
+                tunnel.interface = name;
+            }
         }
     }
 }
@@ -142,6 +183,49 @@ pub enum IpForward {
 pub struct Log {
     /// `level`
     pub level: LogLevel,
+}
+
+/// `[[hook]]`: a program that runs when something changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hook {
+    /// What it is told of; not empty.
+    pub on: Vec<HookEvent>,
+    /// The program, an absolute path, and its arguments.
+    pub run: Vec<String>,
+    /// It is killed after this time; 10 s by default.
+    pub timeout: Duration,
+}
+
+/// What a hook can be told of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum HookEvent {
+    /// Traffic can pass through a tunnel (`tunnel-up`).
+    TunnelUp,
+    /// It cannot any more (`tunnel-down`).
+    TunnelDown,
+    /// Traffic to AWS leaves by another tunnel, or by none (`egress`).
+    Egress,
+    /// A connection has more or fewer ways to AWS (`redundancy`).
+    Redundancy,
+    /// Routes were set or removed (`route`).
+    Route,
+}
+
+impl HookEvent {
+    /// All.
+    pub const ALL: [Self; 5] =
+        [Self::TunnelUp, Self::TunnelDown, Self::Egress, Self::Redundancy, Self::Route];
+
+    /// The word used in the file and in `CGWD_EVENT`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TunnelUp => "tunnel-up",
+            Self::TunnelDown => "tunnel-down",
+            Self::Egress => "egress",
+            Self::Redundancy => "redundancy",
+            Self::Route => "route",
+        }
+    }
 }
 
 /// Least severe message that is written.
@@ -286,6 +370,8 @@ pub struct Tunnel {
     pub name: String,
     /// TUN interface, `cgw0` and up by position in the file unless set; unique, at most 15 octets.
     pub interface: String,
+    /// Whether the file names the interface.
+    pub interface_given: bool,
     /// AWS's outside address.
     pub outside: IpAddr,
     /// Our outside address as AWS knows it; behind NAT, the NAT's.

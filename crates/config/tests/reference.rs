@@ -54,6 +54,12 @@ fn file_with(header: &str, line: &str) -> String {
     let nested = match header {
         "[[connection]]" | "[connection.bgp]" | "[[connection.tunnel]]" => String::new(),
         own if own.starts_with("[connection.tunnel.") => format!("{own}\n{line}\n"),
+        "[[hook]]" => {
+            let both = [("on", "on = [\"route\"]\n"), ("run", "run = [\"/bin/true\"]\n")];
+            let key = line.split(' ').next().unwrap_or_default();
+            let rest: String = both.iter().filter(|(name, _)| *name != key).map(|(_, line)| *line).collect();
+            return format!("[[hook]]\n{line}\n{rest}{connection}{bgp}{tunnel}");
+        }
         own => {
             // A rule needs a table to lead to, and its sources a rule.
             let beside = match line.split(' ').next() {

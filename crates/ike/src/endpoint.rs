@@ -12,6 +12,7 @@ use crate::certificate::WallClock;
 use crate::config::{Config, Credentials, Startup};
 use crate::connect::Reconnect;
 use crate::error::DropReason;
+use crate::expose::ExposedKeys;
 use crate::input::{Command, Input};
 use crate::output::{CloseReason, Notice, Output};
 use crate::sa::established::{Established, Standing};
@@ -79,6 +80,17 @@ impl Endpoint {
             drops: Drops::default(),
             drop_noticed: [None; DropReason::KINDS],
         }
+    }
+
+    /// From now on the keys of IKE SAs are kept for [`Endpoint::take_exposed`]; for analysis, and only where somebody
+    /// has asked for it in so many words.
+    pub fn expose_keys(&mut self) {
+        self.ctx.exposed.get_or_insert_default();
+    }
+
+    /// The oldest exposed keys that were not taken yet.
+    pub fn take_exposed(&mut self) -> Option<ExposedKeys> {
+        self.ctx.exposed.as_mut()?.pop_front()
     }
 
     /// The configuration it was made with; `local` follows [`Input::LocalChanged`].

@@ -16,6 +16,7 @@ mod config;
 mod connect;
 mod endpoint;
 mod error;
+mod expose;
 mod fragment;
 mod home;
 mod input;
@@ -35,6 +36,7 @@ pub use config::{
 };
 pub use endpoint::Endpoint;
 pub use error::{DropReason, Failure, Stage};
+pub use expose::ExposedKeys;
 pub use input::{Command, Input};
 pub use output::{ChildId, ChildSa, CloseReason, Notice, Output, Transmit};
 pub use status::{ChildState, ChildStatus, Drops, IkeState, IkeStatus, Phase, Role, Status};

@@ -18,6 +18,17 @@ pub fn set_not_dumpable() -> Result<(), Error> {
     if result == 0 { Ok(()) } else { Err(Error::last("forbid core dumps")) }
 }
 
+/// SIGKILL for every process of a group; `group` is the process id of its leader.
+///
+/// # Errors
+/// When nobody is left in it.
+pub fn kill_group(group: u32) -> Result<(), Error> {
+    let Some(group) = libc::pid_t::try_from(group).ok().filter(|group| *group > 1) else { return Ok(()) };
+    // SAFETY: kill takes plain integers and touches no memory of ours.
+    let result = unsafe { libc::kill(-group, libc::SIGKILL) };
+    if result == 0 { Ok(()) } else { Err(Error::last("end a group of processes")) }
+}
+
 /// The kernel's version, as in `uname -r`: `(6, 1, 0)`. Zeroes when it cannot be read.
 pub fn kernel_version() -> (u32, u32, u32) {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or((0, 0, 0), |text| parse_version(&text))

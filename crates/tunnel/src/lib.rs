@@ -28,6 +28,8 @@ pub enum Effect {
     Carrying(Carrying),
     /// No child is left that could carry traffic.
     Idle,
+    /// Keys, where [`Tunnel::expose_keys`] asked for them; before anything is sent that they protect.
+    Keys(Box<ExposedKeys>),
     /// A child could not be installed and will carry nothing, or could not follow the peer's new address.
     PlaneFailed {
         /// The child.
@@ -35,6 +37,15 @@ pub enum Effect {
         /// Why.
         error: PlaneError,
     },
+}
+
+/// Keys for whoever was allowed to see them. Its `Debug` shows no key.
+#[derive(Clone, Debug)]
+pub enum ExposedKeys {
+    /// Of an IKE SA.
+    Ike(ike::ExposedKeys),
+    /// Of a child SA, both directions.
+    Child(ike::ChildSa),
 }
 
 /// The child that outbound traffic takes, with what its packets cost on the path.
@@ -55,12 +66,20 @@ pub struct Tunnel<P> {
     installed: BTreeMap<ChildId, Carrying>,
     /// What outbound traffic takes.
     carrying: Option<ChildId>,
+    exposes: bool,
+    exposed: Option<Box<ExposedKeys>>,
 }
 
 impl<P: Plane> Tunnel<P> {
     /// Nothing is installed yet, so `plane` must not hold children.
     pub fn new(endpoint: Endpoint, plane: P) -> Self {
-        Self { endpoint, plane, installed: BTreeMap::new(), carrying: None }
+        Self { endpoint, plane, installed: BTreeMap::new(), carrying: None, exposes: false, exposed: None }
+    }
+
+    /// From now on the keys of every SA come out as [`Effect::Keys`].
+    pub fn expose_keys(&mut self) {
+        self.exposes = true;
+        self.endpoint.expose_keys();
     }
 
     /// Feeds one input; call [`Tunnel::poll`] until it is empty afterwards.
@@ -80,12 +99,18 @@ impl<P: Plane> Tunnel<P> {
 
     /// Executes outputs up to the next one that the shell has to carry out.
     pub fn poll(&mut self) -> Option<Effect> {
-        while let Some(output) = self.endpoint.poll_output() {
+        loop {
+            if let Some(keys) = self.exposed.take() {
+                return Some(Effect::Keys(keys));
+            }
+            if let Some(keys) = self.endpoint.take_exposed() {
+                return Some(Effect::Keys(Box::new(ExposedKeys::Ike(keys))));
+            }
+            let output = self.endpoint.poll_output()?;
             if let Some(effect) = self.execute(output) {
                 return Some(effect);
             }
         }
-        None
     }
 
     /// The negotiator's snapshot.
@@ -114,6 +139,9 @@ impl<P: Plane> Tunnel<P> {
     fn execute(&mut self, output: Output) -> Option<Effect> {
         match output {
             Output::Install(child) => {
+                if self.exposes {
+                    self.exposed = Some(Box::new(ExposedKeys::Child((*child).clone())));
+                }
                 if let Err(error) = self.plane.install(&child) {
                     return Some(Effect::PlaneFailed { child: child.id, error });
                 }

@@ -71,6 +71,7 @@ impl Side {
                 Some(Effect::Notice(notice)) => self.notices.push(notice),
                 Some(Effect::Carrying(_)) => self.did.push(Did::Carrying),
                 Some(Effect::Idle) => self.did.push(Did::Idle),
+                Some(Effect::Keys(_)) => panic!("nobody asked for keys"),
                 Some(Effect::PlaneFailed { .. }) => self.did.push(Did::Failed),
                 None => return sent,
             }

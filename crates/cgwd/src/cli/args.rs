@@ -43,7 +43,7 @@ pub(super) enum Command {
     /// Validate the configuration without starting anything
     Check(Check),
     /// Run the daemon in the foreground
-    Run(ConfigFile),
+    Run(Run),
     /// Show each tunnel on one screen; exit status 0 all up, 1 degraded, 2 down, 3 no daemon
     Status(Status),
     /// Block until tunnels are up; exit status 1 when the time is over
@@ -118,6 +118,24 @@ pub(super) struct ConfigFile {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = CONFIG_DEFAULT)]
     pub(super) config: PathBuf,
+}
+
+/// `cgwd run`.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The configuration file.
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+    /// Write the keys of every SA to this directory, for Wireshark; whoever reads them reads all traffic
+    ///
+    /// The directory becomes a Wireshark profile (files with mode 0600):
+    ///
+    ///     WIRESHARK_CONFIG_DIR=DIR tshark -r capture-of-the-outside.pcap
+    ///
+    /// For analysis only. There is no key for it in the configuration and no command that asks a running daemon for
+    /// it, so that it cannot stay on by mistake; a warning stands in the log and in the events while it is on.
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
+    pub(super) export_keys_to: Option<PathBuf>,
 }
 
 /// `cgwd check`.
@@ -237,6 +255,9 @@ pub(super) struct Rekey {
 /// `cgwd reload`.
 #[derive(Debug, Args)]
 pub(super) struct Reload {
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Read this file here and hand it to the daemon, instead of letting it read its own again
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,

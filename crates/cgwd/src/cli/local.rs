@@ -7,7 +7,7 @@ use std::path::Path;
 use clap::CommandFactory;
 use config::import::ImportOptions;
 
-use super::args::{Check, Cli, Import};
+use super::args::{Check, Cli, Import, Run};
 use super::output::{colour, complain, say, write_private};
 use super::{EXIT_FAILED, Failure, explain};
 use crate::{logging, supervisor};
@@ -85,14 +85,19 @@ pub(super) fn check(check: &Check) -> Result<u8, Failure> {
     Ok(0)
 }
 
-pub(super) fn run(path: &Path, socket: Option<&Path>) -> Result<u8, Failure> {
+pub(super) fn run(run: &Run, socket: Option<&Path>) -> Result<u8, Failure> {
     // Before a key is read.
     net::set_not_dumpable().map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
+    let path = &run.file.config;
     let config = load(path)?;
     logging::start(config.log.level);
     self_test(&config)?;
-    supervisor::run(config, path, socket)
-        .map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
+    let options = supervisor::Options {
+        config_path: path.clone(),
+        socket: socket.map(Path::to_owned),
+        export_keys_to: run.export_keys_to.clone(),
+    };
+    supervisor::run(config, &options).map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: {error}")))?;
     Ok(0)
 }
 

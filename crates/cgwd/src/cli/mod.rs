@@ -58,7 +58,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         Command::Check(check) => local::check(&check),
         Command::Completions(completions) => local::completions(completions.shell),
         Command::Man(man) => manual::write(&man.directory),
-        Command::Run(file) => local::run(&file.config, cli.socket.as_deref()),
+        Command::Run(run) => local::run(&run, cli.socket.as_deref()),
         Command::Status(status) if status.watch => remote::block_on(remote::watch(socket)),
         Command::Status(status) => remote::block_on(remote::status(socket, status.json)),
         Command::Wait(wait) => remote::block_on(remote::wait(socket, wait.for_, wait.timeout)),
@@ -80,7 +80,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         Command::Capture(capture) => remote::block_on(capture::run(socket, &capture)),
         Command::Reload(reload) => {
             let brought = local::brought(reload.config.as_deref())?;
-            remote::block_on(remote::reload(socket, brought))
+            remote::block_on(remote::reload(socket, brought, reload.dry_run))
         }
     }
 }

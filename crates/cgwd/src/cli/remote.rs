@@ -167,9 +167,13 @@ pub(super) async fn act(socket: &Path, tunnel: &str, action: Action) -> Result<u
     Ok(0)
 }
 
-pub(super) async fn reload(socket: &Path, brought: Option<(String, String)>) -> Result<u8, Failure> {
+pub(super) async fn reload(
+    socket: &Path,
+    brought: Option<(String, String)>,
+    dry_run: bool,
+) -> Result<u8, Failure> {
     let brought = brought.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    let answer = Client::new(socket).reload(brought).await?;
+    let answer = Client::new(socket).reload(brought, dry_run).await?;
     say(&format!("{}\n", answer.message));
     Ok(0)
 }

@@ -142,13 +142,14 @@ impl Client {
     }
 
     /// `POST /v1/reload`; blocks until it is applied. With `brought`, a name and a text, the daemon takes that
-    /// instead of reading its file again.
+    /// instead of reading its file again; with `dry_run` it only says what it would do.
     ///
     /// # Errors
     /// When the daemon is not reachable, or the file was refused.
-    pub async fn reload(&self, brought: Option<(&str, &str)>) -> Result<api::Answer, Error> {
+    pub async fn reload(&self, brought: Option<(&str, &str)>, dry_run: bool) -> Result<api::Answer, Error> {
         let (name, text) = brought.unwrap_or_default();
-        let request = hyper::Request::post("/v1/reload")
+        let path = if dry_run { "/v1/reload?dry_run=1" } else { "/v1/reload" };
+        let request = hyper::Request::post(path)
             .header(CONFIG_NAME, name)
             .body(Full::from(text.to_owned()))
             .map_err(|error| self.broken(error.to_string()))?;

@@ -60,6 +60,8 @@ pub enum Request {
     Reload {
         /// The new configuration when the client brought it; else the daemon reads its file again.
         brought: Option<Brought>,
+        /// Only say what would be done.
+        dry_run: bool,
         /// Where the answer goes.
         reply: oneshot::Sender<Outcome>,
     },

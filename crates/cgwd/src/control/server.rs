@@ -228,7 +228,10 @@ async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
         "/v1/config" if get => text(ask(&client, Request::Config).await, "text/plain; charset=utf-8"),
         "/metrics" if get => scrape(&client).await,
         "/v1/reload" if post => match brought(request).await {
-            Ok(brought) => acted(ask(&client, |reply| Request::Reload { brought, reply }).await),
+            Ok(brought) => {
+                let dry_run = parameter(query, "dry_run").is_some_and(|value| value != "0");
+                acted(ask(&client, |reply| Request::Reload { brought, dry_run, reply }).await)
+            }
             Err(why) => refusal(&why),
         },
         "/v1/status" | "/v1/routes" | "/v1/bgp" | "/v1/capture" | "/v1/config" | "/v1/events"

@@ -40,8 +40,13 @@ impl Supervisor {
             Request::Capture { tunnel, count, reply } => {
                 let _ = reply.send(self.capture(tunnel.as_deref(), count));
             }
-            Request::Reload { brought, reply } => {
-                let _ = reply.send(self.reload(brought.as_ref(), now));
+            Request::Reload { brought, dry_run, reply } => {
+                let outcome = if dry_run {
+                    self.reload_plan(brought.as_ref(), now)
+                } else {
+                    self.reload(brought.as_ref(), now)
+                };
+                let _ = reply.send(outcome);
             }
         }
     }

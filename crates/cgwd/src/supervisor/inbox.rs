@@ -48,6 +48,11 @@ pub(super) enum Incoming {
         /// What.
         event: super::bgp::Event,
     },
+    /// A hook complains.
+    Hook {
+        /// About what.
+        complaint: crate::hooks::Complaint,
+    },
 }
 
 /// A sink for the events of one line's worker threads.

@@ -15,7 +15,7 @@ use model::{Instant, Secret};
 use routes::NextHop;
 use routes::dampening::Dampener;
 use tokio::sync::mpsc;
-use tunnel::{Effect, Tunnel};
+use tunnel::{Effect, ExposedKeys, Tunnel};
 
 use super::bgp::Session;
 use super::inbox::{Incoming, LineId};
@@ -51,6 +51,8 @@ pub(super) struct Line {
     /// How AWS's outside address is reached without the tunnel.
     pub(super) underlay: Option<NextHop>,
     psk: Secret,
+    /// Keys on their way to [`super::keylog`].
+    exposed: Vec<ExposedKeys>,
     trials: Trials,
     state: State,
 }
@@ -96,6 +98,7 @@ impl Line {
             egress: false,
             underlay: None,
             psk,
+            exposed: Vec::new(),
             trials: Trials::default(),
             state: State::Waiting { retry_at: now },
         }
@@ -130,8 +133,14 @@ impl Line {
     pub(super) fn runs_like(&self, other: &Self) -> bool {
         // What BGP and the egress make of it does not concern the tunnel itself.
         let preference = other.config.preference;
-        let alike = config::Tunnel { preference, ..self.config.clone() };
+        let interface_given = other.config.interface_given;
+        let alike = config::Tunnel { preference, interface_given, ..self.config.clone() };
         alike == other.config && self.psk.expose() == other.psk.expose()
+    }
+
+    /// Keys of SAs made since the last time; none unless they are wanted.
+    pub(super) fn take_exposed(&mut self) -> Vec<ExposedKeys> {
+        std::mem::take(&mut self.exposed)
     }
 
     /// When [`Line::turn`] wants to be called next.
@@ -420,6 +429,7 @@ impl Line {
                     self.follow_mtu();
                 }
                 Effect::Idle => self.health.idle(now),
+                Effect::Keys(keys) => self.exposed.push(*keys),
                 Effect::PlaneFailed { error, .. } => {
                     running.reset_at = Some(now + PLANE_RETRY);
                     let finding = Finding { code: Code::TunDataPlane, text: error.to_string() };

@@ -8,8 +8,10 @@ mod actions;
 mod address;
 mod bgp;
 mod capture;
+mod hooks;
 mod host;
 mod inbox;
+mod keylog;
 mod line;
 pub mod mtu;
 mod notify;
@@ -35,6 +37,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::Stage;
 use crate::catalog::{Code, Severity};
 use crate::events::{Subject, Timeline};
+use crate::hooks::Hooks;
 use crate::translate::failure::Finding;
 use crate::tunnel::health::Reaction;
 use inbox::{Incoming, LineId};
@@ -42,7 +45,7 @@ use line::{Line, Surroundings};
 use routing::{Routing, Said};
 use sockets::Sockets;
 
-pub use run::{StartError, run};
+pub use run::{Options, StartError, run};
 
 /// The routing decision is looked at at least this often: some of its rules depend on time.
 const TICK: Duration = Duration::from_secs(1);
@@ -63,6 +66,9 @@ struct Supervisor {
     dropped: Arc<AtomicU64>,
     routing: Routing,
     capture: Option<capture::Current>,
+    hooks: Hooks,
+    told: hooks::Told,
+    keylog: Option<keylog::KeyLog>,
     host: host::Changed,
     timeline: Timeline,
     newest: watch::Sender<u64>,
@@ -99,6 +105,10 @@ impl Supervisor {
     }
 
     fn incoming(&mut self, incoming: Incoming, now: Instant) {
+        let incoming = match incoming {
+            Incoming::Hook { complaint } => return self.hook_failed(complaint.text),
+            other => other,
+        };
         let mut out = Vec::new();
         let index = match &incoming {
             Incoming::Ike { local, remote, .. } | Incoming::Esp { local, remote, .. } => {
@@ -111,6 +121,7 @@ impl Supervisor {
             Incoming::Plane { line: id, .. } | Incoming::Bgp { line: id, .. } => {
                 self.lines.iter().position(|line| line.id == *id)
             }
+            Incoming::Hook { .. } => None,
         };
         let Some(line) = index.and_then(|index| self.lines.get_mut(index)) else { return };
         match incoming {
@@ -123,6 +134,7 @@ impl Supervisor {
                 line.bgp_event(event, now, &mut out);
                 self.routes_due = true;
             }
+            Incoming::Hook { .. } => {}
         }
         let id = line.id;
         self.take(id, out, now);
@@ -139,6 +151,7 @@ impl Supervisor {
                 sockets: &mut self.sockets,
                 inbox: &self.inbox,
                 dropped: &self.dropped,
+                expose_keys: self.keylog.is_some(),
             };
             line.start_if_due(&mut around, now, &mut out);
             line.turn(&self.sockets, now, &mut out);
@@ -148,6 +161,9 @@ impl Supervisor {
         }
         for (id, out) in all {
             self.take(id, out, now);
+        }
+        if let Some(keylog) = &mut self.keylog {
+            self.lines.iter_mut().flat_map(Line::take_exposed).for_each(|keys| keylog.write(&keys));
         }
         self.end_capture();
         if let Some(capture) = &self.capture {
@@ -164,6 +180,7 @@ impl Supervisor {
             self.routes_due = false;
             let said = self.routing.update(&mut self.lines, &self.config, now);
             self.say(said);
+            self.hook_changes();
             self.say_status();
         }
     }
@@ -240,10 +257,13 @@ impl Supervisor {
                         self.try_keys(&connection, now);
                     }
                 }
-                Reaction::StageChanged { from, .. } => {
+                Reaction::StageChanged { from, to } => {
                     self.routes_due = true;
                     if from == Stage::Up && !line.said_goodbye() {
                         line.dampener.record_loss(now);
+                    }
+                    if let Some(line) = self.lines.get(index) {
+                        self.hook_stage(line, (from, to));
                     }
                 }
                 // The line did these itself.
@@ -273,6 +293,9 @@ impl Supervisor {
 
     fn say(&mut self, said: Vec<Said>) {
         for (connection, finding, took) in said {
+            if let Some(connection) = &connection {
+                self.hook_egress(connection, &finding);
+            }
             self.event(connection.as_deref(), None, finding, took);
         }
     }
@@ -286,9 +309,23 @@ impl Supervisor {
     ) {
         let Finding { code, text } = finding;
         let whom = tunnel.or(connection).unwrap_or("-");
+        let message_id = code.message_id();
+        // The fields are the journal's; on a terminal the words are enough.
         match code.entry().severity {
-            Severity::Error | Severity::Warning => tracing::warn!("{whom}: {code}: {text}"),
-            Severity::Info => tracing::info!("{whom}: {code}: {text}"),
+            Severity::Error | Severity::Warning => tracing::warn!(
+                message_id,
+                cgwd_code = code.name(),
+                cgwd_connection = connection,
+                cgwd_tunnel = tunnel,
+                "{whom}: {code}: {text}"
+            ),
+            Severity::Info => tracing::info!(
+                message_id,
+                cgwd_code = code.name(),
+                cgwd_connection = connection,
+                cgwd_tunnel = tunnel,
+                "{whom}: {code}: {text}"
+            ),
         }
         self.timeline.push(SystemTime::now(), code, Subject { connection, tunnel }, text, took);
         self.newest.send_replace(self.timeline.last_id());

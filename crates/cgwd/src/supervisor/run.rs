@@ -11,11 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::inbox::{INBOX_MAX, Incoming};
+use super::keylog::KeyLog;
 use super::notify::{self, Look, Watchdog};
 use super::readiness::Readiness;
 use super::routing::Routing;
 use super::sockets::Sockets;
-use super::{Supervisor, TICK, host, interfaces, now};
+use super::{Supervisor, TICK, hooks, host, interfaces, now};
 use crate::catalog::Code;
 use crate::control::Request;
 use crate::control::server::{BindError, REQUESTS_MAX, Server, serve_scrapes};
@@ -24,6 +25,8 @@ use crate::translate::failure::Finding;
 
 /// How long the end waits for the peers' answers to our DELETE.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How long it waits for the operator's hooks, which are killed then.
+const GOODBYE_HOOKS: Duration = Duration::from_secs(3);
 /// How long it waits for BGP's to be written.
 const GOODBYE_BGP: Duration = Duration::from_millis(200);
 /// How often it looks while it waits.
@@ -48,24 +51,35 @@ pub enum StartError {
     Io(#[from] std::io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT. `config` is validated already; `config_path` is where a reload reads it again.
+/// How the daemon was started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where a reload reads the configuration again.
+    pub config_path: PathBuf,
+    /// The control socket, when it is not the configuration's.
+    pub socket: Option<PathBuf>,
+    /// The directory for the keys of every SA, when an analyst is to have them.
+    pub export_keys_to: Option<PathBuf>,
+}
+
+/// Runs until SIGTERM or SIGINT. `config` is validated already.
 ///
 /// # Errors
 /// When it could not start; then nothing is left behind.
-pub fn run(config: config::Config, config_path: &Path, socket: Option<&Path>) -> Result<(), StartError> {
+pub fn run(config: config::Config, options: &Options) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let socket = socket.map_or_else(|| config.control.socket.clone(), PathBuf::from);
-    runtime.block_on(live(config, config_path, &socket))
+    let socket = options.socket.clone().unwrap_or_else(|| config.control.socket.clone());
+    runtime.block_on(live(config, options, &socket))
 }
 
-async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Result<(), StartError> {
+async fn live(config: config::Config, options: &Options, socket: &Path) -> Result<(), StartError> {
     // The control socket first: it tells whether another daemon runs here, before anything of it is touched.
     let server = Server::bind(socket)?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let (inbox, mut arrivals) = mpsc::channel(INBOX_MAX);
     let (newest, follow) = watch::channel(0);
-    let mut supervisor = start(config, config_path, socket, inbox, newest)?;
+    let mut supervisor = start(config, options, socket, inbox, newest)?;
     let (requests, mut asked) = mpsc::channel::<Request>(REQUESTS_MAX);
     let metrics = config_metrics(&supervisor).await?;
     let metrics = serve_metrics(metrics, requests.clone());
@@ -119,14 +133,15 @@ async fn live(config: config::Config, config_path: &Path, socket: &Path) -> Resu
 
 fn start(
     config: config::Config,
-    config_path: &Path,
+    options: &Options,
     socket: &Path,
     inbox: mpsc::Sender<Incoming>,
     newest: watch::Sender<u64>,
 ) -> Result<Supervisor, StartError> {
     let began = now();
+    let hooks = hooks::start(&config, &inbox);
     let mut supervisor = Supervisor {
-        config_path: std::path::absolute(config_path)?,
+        config_path: std::path::absolute(&options.config_path)?,
         started: began,
         lines: Vec::new(),
         next_line: 0,
@@ -135,6 +150,9 @@ fn start(
         dropped: Arc::default(),
         routing: Routing::open()?,
         capture: None,
+        hooks,
+        told: hooks::Told::default(),
+        keylog: options.export_keys_to.as_deref().map(KeyLog::open).transpose()?,
         host: host::Changed::open(socket),
         timeline: timeline(),
         newest,
@@ -149,6 +167,13 @@ fn start(
     let version =
         format!("cgwd {} started, {} tunnels configured", env!("CARGO_PKG_VERSION"), supervisor.lines.len());
     supervisor.event(None, None, Finding { code: Code::DaemonStarted, text: version }, None);
+    if let Some(keylog) = &supervisor.keylog {
+        let directory = keylog.directory().display();
+        let text = format!(
+            "the keys of all tunnels are written to {directory} (--export-keys-to): whoever reads them can decrypt all traffic"
+        );
+        supervisor.event(None, None, Finding { code: Code::KeysExported, text }, None);
+    }
     let leftovers = supervisor.routing.remove_leftovers()?;
     if leftovers > 0 {
         let text = format!("{leftovers} routes and rules of a daemon that was killed were removed");
@@ -220,6 +245,7 @@ impl Supervisor {
 async fn end(mut supervisor: Supervisor, mut arrivals: mpsc::Receiver<Incoming>) {
     let text = "stopping on request".to_owned();
     supervisor.event(None, None, Finding { code: Code::DaemonStopping, text }, None);
+    supervisor.hook_stop();
     supervisor.routing.remove_all();
     // BGP's goodbye travels through the tunnel, IKE's ends it.
     supervisor.shut_down_bgp(now());
@@ -228,6 +254,7 @@ async fn end(mut supervisor: Supervisor, mut arrivals: mpsc::Receiver<Incoming>)
     wind_down(&mut supervisor, &mut arrivals, STEP, |_| false).await;
     supervisor.close_all(now());
     wind_down(&mut supervisor, &mut arrivals, GOODBYE, Supervisor::all_closed).await;
+    wind_down(&mut supervisor, &mut arrivals, GOODBYE_HOOKS, |supervisor| supervisor.hooks.idle()).await;
     supervisor.host.restore();
     // Dropping the lines stops the workers and removes the interfaces with their addresses.
 }

@@ -110,10 +110,10 @@ fn answer(request: Request, world: &mut World) {
                 Err(Refusal::not_found(format!("no tunnel is called `{tunnel}`")))
             });
         }
-        Request::Reload { brought: None, reply } => {
+        Request::Reload { brought: None, reply, .. } => {
             let _ = reply.send(Err(Refusal::unprocessable("cgwd.toml:3: unknown key")));
         }
-        Request::Reload { brought: Some(brought), reply } => {
+        Request::Reload { brought: Some(brought), reply, .. } => {
             let _ = reply.send(Ok(format!("{} of {} octets", brought.name, brought.text.len())));
         }
         Request::Bgp(reply) => {

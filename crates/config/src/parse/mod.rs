@@ -4,6 +4,7 @@
 
 mod check;
 mod connection;
+mod hook;
 pub(crate) mod inside;
 mod reader;
 mod scalar;
@@ -19,8 +20,8 @@ use toml::de::{DeTable, DeValue};
 
 use crate::schema;
 use crate::{
-    Config, Control, Diagnostic, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes, Severity,
-    WhenDown,
+    Config, Control, Diagnostic, Hook, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes,
+    Severity, WhenDown,
 };
 use check::Placed;
 use reader::Reader;
@@ -150,6 +151,7 @@ fn document(tree: &toml::Spanned<DeTable<'_>>, report: &mut Report) -> Option<Co
     let routes = section(&mut root, &schema::ROUTES, "routes", routes).unwrap_or_else(default_routes);
     let host = section(&mut root, &schema::HOST, "host", host);
     let host = host.unwrap_or(Host { ip_forward: IpForward::Enable });
+    let hooks = hooks(&mut root);
     let log = section(&mut root, &schema::LOG, "log", log).unwrap_or(Log { level: LogLevel::Info });
 
     let mut connections = Vec::new();
@@ -174,7 +176,20 @@ fn document(tree: &toml::Spanned<DeTable<'_>>, report: &mut Report) -> Option<Co
         return None;
     }
     let connections: Vec<_> = connections.into_iter().map(Placed::into_inner).collect();
-    (!connections.is_empty()).then_some(Config { connections, control, metrics, routes, host, log })
+    (!connections.is_empty()).then_some(Config { connections, control, metrics, routes, host, log, hooks })
+}
+
+fn hooks(root: &mut Reader<'_, '_>) -> Vec<Hook> {
+    let tables = root.tables("hook", &schema::HOOK);
+    if let Some((_, span)) = tables.get(hook::MAX_HOOKS) {
+        let remedy = format!("let one program do more: {} hooks are the most", hook::MAX_HOOKS);
+        root.push(Diagnostic::error("CFG-LIMIT", "too many hooks", remedy).at(span.clone(), ""));
+    }
+    let mut hooks = Vec::new();
+    for (table, span) in tables.into_iter().take(hook::MAX_HOOKS) {
+        hooks.extend(hook::hook(&mut Reader::new(&schema::HOOK, table, span, root.report())));
+    }
+    hooks
 }
 
 /// Reads the optional table `name` with `read`.

@@ -79,10 +79,12 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
     let header = reader.span();
     let name = name.unwrap_or(At { value: format!("tunnel{}", defaults.index + 1), span: header.clone() });
     let by_position = At { value: format!("cgw{}", defaults.interface), span: header.clone() };
+    let interface_given = interface.is_some();
     let interface = interface.unwrap_or(by_position);
     let tunnel = Tunnel {
         name: name.value,
         interface: interface.value,
+        interface_given,
         outside: outside.value,
         customer_gateway,
         bind,

@@ -107,6 +107,7 @@ impl Authenticating {
     /// Sends IKE_AUTH.
     pub(crate) fn start(ctx: &mut Ctx, mut agreed: Agreed) -> Self {
         agreed.path.float(&ctx.config);
+        ctx.expose((agreed.spi_i, agreed.spi_r), agreed.suite, &agreed.keys);
         let offer = ChildOffer { spi_in: ctx.child_spi(), with_groups: false };
         let proof = auth::prove(ctx, &agreed.transcript(), Role::Initiator, agreed.hashes);
         let mut payloads = match proof {

@@ -175,6 +175,10 @@ impl<'a> Asked<'a> {
 impl Established {
     /// An IKE SA as just authenticated by IKE_AUTH, message ID 1; as responder that is yet to be answered.
     pub(crate) fn first(ctx: &mut Ctx, role: Role, agreed: Agreed) -> Self {
+        if role == Role::Responder {
+            // Not before: a stranger's half-open attempts are nobody's business.
+            ctx.expose((agreed.spi_i, agreed.spi_r), agreed.suite, &agreed.keys);
+        }
         let lowest_nonce = agreed.ni.clone().min(agreed.nr.clone());
         let (next, request) = match role {
             Role::Initiator => ((2, 0), Vec::new()),

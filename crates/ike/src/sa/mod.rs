@@ -26,6 +26,7 @@ use model::{IkeSpi, Instant, SecureRng, Spi};
 use crate::config::{Config, Lifetime};
 use crate::crypto::CookieSecrets;
 use crate::error::{Failure, Stage};
+use crate::expose::ExposedKeys;
 use crate::fragment::Flight;
 use crate::output::{ChildId, CloseReason, Notice, Output, Transmit};
 use established::Established;
@@ -53,6 +54,8 @@ pub(crate) struct Ctx {
     pub(crate) last_failure: Option<(Instant, Failure)>,
     stranger_noticed: Option<Instant>,
     pub(crate) retransmits: u64,
+    /// Keys of IKE SAs, while somebody wants to see them.
+    pub(crate) exposed: Option<VecDeque<ExposedKeys>>,
     /// We hold no IKE SA with the peer, nor is one under way that the peer began.
     pub(crate) alone: bool,
     /// The child that carries outbound traffic.
@@ -76,6 +79,7 @@ impl Ctx {
             last_failure: None,
             stranger_noticed: None,
             retransmits: 0,
+            exposed: None,
             alone: true,
             active: None,
             spis_in: BTreeSet::new(),

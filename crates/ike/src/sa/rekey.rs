@@ -237,6 +237,7 @@ impl Established {
         let Exchanged { role, suite, spi_i, spi_r, ni, nr, shared } = *exchanged;
         let inputs = KeyInputs { ni, nr, shared, spi_i, spi_r };
         let keys = crypto::derive_rekeyed_sa_keys(self.suite.prf, &self.sk_d, &suite, &inputs);
+        ctx.expose((spi_i, spi_r), suite, &keys);
         let (ours, theirs) = match role {
             Role::Initiator => (Sender::Initiator, Sender::Responder),
             Role::Responder => (Sender::Responder, Sender::Initiator),

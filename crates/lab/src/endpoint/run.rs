@@ -201,6 +201,8 @@ impl Shell {
                     tracing::info!(?child, "traffic can pass");
                     self.bgp.iter_mut().for_each(|bgp| bgp.tunnel(true));
                 }
+                // Nobody asks it for keys.
+                Effect::Keys(_) => {}
                 Effect::Idle => {
                     tracing::info!("no child is left");
                     self.bgp.iter_mut().for_each(|bgp| bgp.tunnel(false));

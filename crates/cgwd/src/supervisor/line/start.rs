@@ -31,6 +31,8 @@ pub(in crate::supervisor) struct Surroundings<'a> {
     pub(in crate::supervisor) sockets: &'a mut Sockets,
     pub(in crate::supervisor) inbox: &'a mpsc::Sender<Incoming>,
     pub(in crate::supervisor) dropped: &'a Arc<AtomicU64>,
+    /// Keys of SAs are wanted.
+    pub(in crate::supervisor) expose_keys: bool,
 }
 
 impl Line {
@@ -75,15 +77,11 @@ impl Line {
             .transpose()?;
         let negotiator = ike_config(&self.config, local, self.psk.clone());
         let endpoint = Endpoint::new(negotiator, Box::new(net::OsRng), now);
-        Ok(Running {
-            local,
-            glue: Tunnel::new(endpoint, plane),
-            closed: false,
-            bgp,
-            probe,
-            path_mtu: self.config.path_mtu,
-            reset_at: None,
-        })
+        let mut glue = Tunnel::new(endpoint, plane);
+        if around.expose_keys {
+            glue.expose_keys();
+        }
+        Ok(Running { local, glue, closed: false, bgp, probe, path_mtu: self.config.path_mtu, reset_at: None })
     }
 
     fn plane_config(&self, local: IpAddr, probe: Option<ProbeAddresses>) -> TunnelConfig {
