@@ -138,7 +138,8 @@ impl<'t> FirstUse<'t> {
         let root = machine::debian_root(&repository().join("target"))?;
         let packages = lab.scratch().join("packages");
         package(&packages, &["deb"])?;
-        std::fs::write(packages.join("vpn.txt"), Connection::lab().generic_text())?;
+        let json = serde_json::to_string_pretty(&Connection::lab().describe_json())?;
+        std::fs::write(packages.join("vpn.json"), json)?;
         let machine = Machine::boot(&Parts {
             root: &root,
             namespace: &lab.gw,
@@ -169,7 +170,7 @@ impl<'t> FirstUse<'t> {
     /// The three commands of the manual.
     fn install(&self) -> Result<()> {
         self.run("apt-get install -y ./cgwd_0.1.0-1_*.deb")?;
-        self.run(&format!("cgwd import vpn.txt --lan {LAN} --vpc {VPC} --output /etc/cgwd/cgwd.toml"))?;
+        self.run(&format!("cgwd import --lan {LAN} --vpc {VPC} --output /etc/cgwd/cgwd.toml vpn.json"))?;
         self.run("systemctl start cgwd")?;
         Ok(())
     }
@@ -229,6 +230,9 @@ fn three_commands_on_a_clean_debian_bring_both_tunnels_up_and_upgrades_keep_them
     ensure!(first.starts_with("2 of 2 tunnels up"), "{first}");
     user.run("cgwd status && cgwd doctor && ip route show proto cgwd")?;
     ensure!(user.property("UnitFileState")? == "enabled", "it would not come back after a reboot");
+    // What the manual goes on with.
+    user.run("cgwd check --explain && cgwd wait --for all --timeout 30s && cgwd events")?;
+    user.run("cgwd drain tunnel1 && cgwd routes && cgwd undrain tunnel1 && cgwd doctor --aws-json vpn.json")?;
 
     upgrade(&user)?;
     reload(&user)?;
@@ -263,6 +267,13 @@ fn reload(user: &FirstUse<'_>) -> Result<()> {
     user.run("systemctl reload cgwd; cp /etc/cgwd/cgwd.toml good; echo nonsense >> /etc/cgwd/cgwd.toml")?;
     user.refused("systemctl reload cgwd")?;
     user.run("cp good /etc/cgwd/cgwd.toml; systemctl reload cgwd")?;
+    ensure!(user.property("ActiveState")? == "active" && user.property("MainPID")? == pid);
+    // By signal the daemon itself announces the reload and its end.
+    user.run("systemctl kill --signal HUP cgwd")?;
+    wait::until(UP, "the end of a reload by signal", || {
+        let journal = user.machine.shell("journalctl -u cgwd --no-pager").unwrap_or_default();
+        journal.matches("tunnels untouched").count() >= 3
+    })?;
     ensure!(user.property("ActiveState")? == "active" && user.property("MainPID")? == pid);
     user.wait_all_up("both tunnels after a reload")?;
     Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::CommandFactory;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
-use config::schema::{Key, TABLES, Table};
+use config::schema::{Key, REQUIRED, TABLES, Table};
 
 use super::args::Cli;
 use super::{EXIT_FAILED, Failure};
@@ -84,7 +84,9 @@ fn write_table(page: &mut Roff, table: &Table) {
         page.control("TP", []).text([bold(*name)]);
         let mut first = inlines(kind);
         if !default.is_empty() {
-            first.push(roman("; default: "));
+            // "required", "required for `bgp`": no default at all.
+            let required = default.starts_with(REQUIRED);
+            first.push(roman(if required { "; " } else { "; default: " }));
             first.extend(inlines(default));
         }
         first.extend([roman("."), Inline::LineBreak]);
