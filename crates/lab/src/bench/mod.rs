@@ -17,6 +17,7 @@ mod tool;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -25,7 +26,7 @@ use contender::{Kind, Programs, Running};
 use measure::core::Core;
 use measure::tcp::{Tcp, Way};
 use measure::udp::{Bench, Load};
-use measure::{Effort, Values, profile, rtt};
+use measure::{Effort, Values, many, profile, rtt, transfer};
 use results::{Failure, Run, Sample};
 use rig::{Mode, Rig};
 
@@ -33,6 +34,12 @@ use rig::{Mode, Rig};
 const KEPT_IN: &str = "target/bench";
 /// Share of the zero-loss rate at which round trips, loss and order are looked at.
 const LOAD: f64 = 0.8;
+/// How long `--publish` goes on beginning something new.
+const MINUTES: u64 = 18;
+/// Length of the measurement that shows that nothing is lost in the long run.
+const SOAK_SECONDS: u64 = 300;
+/// Length of a transfer over the lossy way: long enough that the luck of single losses evens out.
+const LOSSY_SECONDS: u32 = 20;
 
 /// What can be measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -45,10 +52,25 @@ enum Part {
     Udp,
     /// Round trips, loss and order at 80 % of that.
     Load,
+    /// Loss and order at 80 % for five minutes.
+    Soak,
+    /// Gigabytes each way, every octet compared.
+    Transfer,
+    /// TCP over a way that is slow and loses packets.
+    Lossy,
+    /// Many connections in one daemon (ours alone).
+    Many,
     /// What one core seals and opens (ours alone).
     Core,
     /// Where each nanosecond goes (ours alone; needs `perf`).
     Profile,
+}
+
+impl Part {
+    /// Whether two gateways of one make are needed for it.
+    const fn is_of_a_pair(self) -> bool {
+        !matches!(self, Self::Core | Self::Profile | Self::Lossy | Self::Many)
+    }
 }
 
 /// `cgwd-lab bench`.
@@ -73,6 +95,18 @@ pub struct Arguments {
     /// What to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,rtt,udp,load,core,profile")]
     parts: Vec<Part>,
+    /// With `--publish`: measurements of full length, however long they take.
+    #[arg(long, conflicts_with_all = ["quick", "brief"])]
+    full: bool,
+    /// Begin nothing new after so many minutes; with `--publish` and without `--full`, 18.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Gigabytes of each transfer that is compared octet by octet.
+    #[arg(long, default_value_t = 10)]
+    gigabytes: u64,
+    /// Connections in one daemon.
+    #[arg(long, default_value_t = 50)]
+    connections: u32,
     /// Seconds at 80 % load, instead of a few.
     #[arg(long)]
     load_seconds: Option<u64>,
@@ -152,6 +186,9 @@ struct Session<'a> {
     effort: Effort,
     run: Run,
     path: PathBuf,
+    /// Several rounds in little time: what is no figure of the comparison is measured in the first alone.
+    timed: bool,
+    deadline: Option<Instant>,
 }
 
 /// Where in a run we are.
@@ -168,17 +205,21 @@ fn measure_all(arguments: &Arguments) -> Result<Run> {
         .output
         .clone()
         .unwrap_or_else(|| Path::new(KEPT_IN).join(format!("{}.json", run.date.replace([' ', ':'], "-"))));
-    let mut effort = match (arguments.quick, arguments.brief) {
-        (true, _) => Effort::QUICK,
-        (false, true) => Effort::BRIEF,
-        (false, false) => Effort::FULL,
+    let timed = arguments.publish && !(arguments.full || arguments.quick || arguments.brief);
+    let mut effort = match (arguments.quick, arguments.brief, timed) {
+        (true, ..) => Effort::QUICK,
+        (_, true, _) => Effort::BRIEF,
+        (.., true) => Effort::TIMED,
+        _ => Effort::FULL,
     };
+    let minutes = arguments.minutes.or(timed.then_some(MINUTES));
+    let deadline = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     effort.load_seconds = arguments.load_seconds.unwrap_or(effort.load_seconds);
     let programs = Programs {
         wireguard_go: arguments.wireguard_go.clone(),
         cargo_root: std::path::absolute(&arguments.cargo_root).ok(),
     };
-    let mut session = Session { arguments, programs, effort, run, path };
+    let mut session = Session { arguments, programs, effort, run, path, timed, deadline };
     let wanted: &[Kind] =
         if arguments.contenders.is_empty() { &Kind::COMPARISON } else { &arguments.contenders };
     let mut kinds = Vec::new();
@@ -194,9 +235,15 @@ fn measure_all(arguments: &Arguments) -> Result<Run> {
     for round in 1..=arguments.rounds {
         for &ModeName(mode) in &arguments.modes {
             for &kind in &kinds {
-                session.contender(Place { round, mode, kind })?;
+                let place = Place { round, mode, kind };
+                if session.is_wanted(place) {
+                    session.contender(place)?;
+                    session.lossy(place)?;
+                }
             }
-            session.alone(round, mode)?;
+            if round == 1 || !session.timed {
+                session.alone(round, mode)?;
+            }
         }
     }
     eprintln!("samples are kept in {}", session.path.display());
@@ -211,9 +258,19 @@ impl Session<'_> {
         self.arguments.parts.contains(&part)
     }
 
+    /// Whether to begin with this one: the leaders in every round, the others in the first where time is short.
+    fn is_wanted(&self, place: Place) -> bool {
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            eprintln!("out of time: round {}, {}, {}", place.round, place.mode.name(), place.kind.name());
+            return false;
+        }
+        let leads = place.kind.is_ours() || matches!(place.kind, Kind::Plain | Kind::WireguardGoNew);
+        !self.timed || place.round == 1 || leads
+    }
+
     /// Everything about one contender, on a rig of its own.
     fn contender(&mut self, place: Place) -> Result<()> {
-        if !self.arguments.parts.iter().any(|part| !matches!(part, Part::Core | Part::Profile)) {
+        if !self.arguments.parts.iter().any(|part| part.is_of_a_pair()) {
             return Ok(());
         }
         eprintln!("round {}, {}, {}", place.round, place.mode.name(), place.kind.name());
@@ -238,6 +295,9 @@ impl Session<'_> {
                 ("tcp4_down", 4, Way::Down),
                 ("tcp_both", 1, Way::Both),
             ] {
+                if self.timed && streams > 1 && (place.round > 1 || place.kind.is_peer()) {
+                    continue;
+                }
                 self.keep(place, name, Tcp { streams, way, ping: false }.run(&rig, &running, effort))?;
             }
         }
@@ -246,23 +306,35 @@ impl Session<'_> {
             self.keep(place, "rtt_tcp", beside.run(&rig, &running, effort))?;
         }
         self.udp(place, &rig, &running)?;
+        if self.has(Part::Transfer) {
+            let bytes = self.arguments.gigabytes * 1_000_000_000;
+            self.keep(place, "transfer", transfer::run(&rig, bytes))?;
+        }
         let now = running.memory();
         let memory = [("idle_mib", idle.now), ("loaded_mib", now.now), ("highest_mib", now.highest)];
         let memory = memory.map(|(name, value)| (name.to_owned(), value));
         if place.kind != Kind::Plain {
-            self.keep(place, "memory", Ok(Values::from(memory)))?;
+            self.keep(place, results::MEMORY, Ok(Values::from(memory)))?;
         }
         Ok(())
     }
 
     fn udp(&mut self, place: Place, rig: &Rig, running: &Running<'_>) -> Result<()> {
-        if !self.has(Part::Udp) && !self.has(Part::Load) {
+        let soak = self.has(Part::Soak);
+        if !self.has(Part::Udp) && !self.has(Part::Load) && !soak {
+            return Ok(());
+        }
+        // Packet rates do not depend on the links' segmentation, and take the most time.
+        if self.timed && place.kind != Kind::Cgwd && (place.round > 1 || place.mode == Mode::WireTrue) {
             return Ok(());
         }
         running.lengthen_queues(rig)?;
         let mut bench = Bench::new(rig)?;
         for load in Load::ALL {
             if !self.has(Part::Udp) && load.name() != Load::AT_80.name() {
+                continue;
+            }
+            if self.timed && load.segment && place.kind.is_peer() {
                 continue;
             }
             let hint = self.hint(place, &load.name());
@@ -274,7 +346,27 @@ impl Session<'_> {
             let values = bench.under_load(running, Load::AT_80, rate * LOAD, self.effort);
             self.keep(place, "load80", values)?;
         }
+        if let Some(rate) = rate.filter(|_| soak) {
+            let load_seconds = self.arguments.load_seconds.unwrap_or(SOAK_SECONDS);
+            let effort = Effort { load_seconds, ..self.effort };
+            let values = bench.under_load(running, Load::AT_80, rate * LOAD, effort);
+            self.keep(place, "soak", values)?;
+        }
         Ok(())
+    }
+
+    /// Eight streams over a way that is slow and loses packets, for ours and for plain forwarding.
+    fn lossy(&mut self, place: Place) -> Result<()> {
+        if !self.has(Part::Lossy) || !(place.kind.is_ours() || place.kind == Kind::Plain) {
+            return Ok(());
+        }
+        let rig = Rig::lossy(place.mode)?;
+        let effort = Effort { tcp_seconds: LOSSY_SECONDS, ..self.effort };
+        let run = place
+            .kind
+            .start(&rig, &self.programs)
+            .and_then(|running| Tcp { streams: 8, way: Way::Up, ping: false }.run(&rig, &running, effort));
+        self.keep(place, "tcp8_lossy", run)
     }
 
     /// The zero-loss rate of the last rounds.
@@ -285,6 +377,13 @@ impl Session<'_> {
 
     /// What concerns our data plane alone.
     fn alone(&mut self, round: u32, mode: Mode) -> Result<()> {
+        if self.has(Part::Many) && round == 1 && mode == Mode::Default {
+            let place = Place { round, mode, kind: Kind::Cgwd };
+            for connections in [1, self.arguments.connections] {
+                let rig = Rig::new(mode)?;
+                self.keep(place, &format!("many_{connections}"), many::run(&rig, connections))?;
+            }
+        }
         if !self.has(Part::Core) && !self.has(Part::Profile) {
             return Ok(());
         }

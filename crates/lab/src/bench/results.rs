@@ -11,6 +11,9 @@ use super::contender::Kind;
 use super::machine::{self, Machine};
 use super::rig::Mode;
 
+/// The test under which resident memory is kept.
+pub(super) const MEMORY: &str = "memory";
+
 /// One whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
@@ -113,21 +116,40 @@ impl Run {
     /// Adds a run of the same commit that measured something else.
     ///
     /// # Errors
-    /// When it is of another commit, or a quick one, or measured the same again.
+    /// When it is of another commit, or a quick one, or measured the same again. Memory is looked at in every run, and
+    /// the most that any saw counts.
     pub(super) fn join(&mut self, other: Self) -> Result<()> {
         if (&self.commit, self.quick) != (&other.commit, other.quick) {
             bail!("runs of different commits or lengths do not belong into one table");
         }
+        let (memory, rest) = other.samples.into_iter().partition::<Vec<_>, _>(|sample| sample.test == MEMORY);
         let same = |a: &Sample, b: &Sample| (a.mode, a.kind, &a.test) == (b.mode, b.kind, &b.test);
-        if let Some(twice) = other.samples.iter().find(|b| self.samples.iter().any(|a| same(a, b))) {
+        if let Some(twice) = rest.iter().find(|b| self.samples.iter().any(|a| same(a, b))) {
             bail!("both runs measured {} of {}", twice.test, twice.kind.name());
         }
         self.modified |= other.modified;
         self.offloads.extend(other.offloads);
         self.versions.extend(other.versions);
-        self.samples.extend(other.samples);
+        self.rounds = self.rounds.max(other.rounds);
+        self.samples.extend(rest);
+        for sample in memory {
+            self.remember(sample);
+        }
         self.failures.extend(other.failures);
         Ok(())
+    }
+
+    /// Adds memory figures to those of the same contender in the same round, the larger ones being kept.
+    fn remember(&mut self, sample: Sample) {
+        let known = self.samples.iter_mut().find(|known| {
+            (known.round, known.mode, known.kind, known.test.as_str())
+                == (sample.round, sample.mode, sample.kind, MEMORY)
+        });
+        let Some(known) = known else { return self.samples.push(sample) };
+        for (name, value) in sample.values {
+            let kept = known.values.entry(name).or_insert(value);
+            *kept = kept.max(value);
+        }
     }
 
     /// Median and extremes of one figure.
@@ -152,6 +174,29 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn run_with(test: &str, value: f64) -> Run {
+        let mut run = Run::begin(false, 1);
+        run.samples.push(Sample {
+            round: 1,
+            mode: Mode::Default,
+            kind: Kind::Cgwd,
+            test: test.to_owned(),
+            values: BTreeMap::from([("highest_mib".to_owned(), value)]),
+        });
+        run
+    }
+
+    #[test]
+    fn partial_runs_join_with_the_most_memory_that_any_of_them_saw() {
+        let mut run = run_with(MEMORY, 5.0);
+        run.join(run_with(MEMORY, 7.0)).unwrap();
+        run.join(run_with(MEMORY, 6.0)).unwrap();
+        run.join(run_with("tcp1_up", 1.0)).unwrap();
+        assert_eq!(run.samples.len(), 2);
+        assert_eq!(run.stat(Mode::Default, Kind::Cgwd, MEMORY, "highest_mib").unwrap().max, 7.0);
+        assert!(run.join(run_with("tcp1_up", 2.0)).is_err(), "a figure measured twice is no join");
+    }
 
     #[test]
     fn a_median_is_the_middle_of_the_rounds() {

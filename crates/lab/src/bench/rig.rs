@@ -9,12 +9,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::cleanup::{self, Scratch};
 use crate::netns::{Namespace, veth};
+use crate::process::{Process, Spawn};
+use crate::traffic::binary;
+use crate::wait;
 
 /// A host behind the first gateway.
 pub(super) const LAN_HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 10, 0, 2));
@@ -82,8 +86,22 @@ pub(super) struct Rig {
     pub(super) aws: Namespace,
     pub(super) vpc: Namespace,
     pub(super) mode: Mode,
+    /// The way between the gateways, where it is not a cable.
+    way: Option<Way>,
     scratch: Scratch,
 }
+
+/// A host between the gateways and the relay on it, which ends with its standard input.
+#[derive(Debug)]
+struct Way {
+    _relay: Process,
+    _stdin: Option<std::process::ChildStdin>,
+    _host: Namespace,
+}
+
+/// What a lossy way does: 10 ms each way, and one packet of a hundred is lost.
+const DELAY_MS: u32 = 10;
+const LOSE_ONE_IN: u32 = 100;
 
 /// Octets and packets that one interface received.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,18 +121,35 @@ impl Received {
 impl Rig {
     /// Builds it; no traffic can pass between the two sides until a contender makes a way.
     pub(super) fn new(mode: Mode) -> Result<Self> {
+        Self::build(mode, false)
+    }
+
+    /// The same with 20 ms of round trip more between the gateways, and a hundredth of the packets lost each way.
+    pub(super) fn lossy(mode: Mode) -> Result<Self> {
+        Self::build(mode, true)
+    }
+
+    fn build(mode: Mode, lossy: bool) -> Result<Self> {
         let rig = cleanup::new_rig();
         let create = |role: &str| Namespace::create(&rig, role);
-        let this = Self {
+        let mut this = Self {
             lan: create("lan")?,
             gw: create("gw")?,
             aws: create("aws")?,
             vpc: create("vpc")?,
             mode,
+            way: None,
             scratch: Scratch::new(&rig, "bench")?,
         };
         veth((&this.lan, "eth0"), (&this.gw, "lan0"))?;
-        veth((&this.gw, "wan0"), (&this.aws, "wan0"))?;
+        let wan = if lossy { Some(Namespace::create(&rig, "wan")?) } else { None };
+        match &wan {
+            None => veth((&this.gw, "wan0"), (&this.aws, "wan0"))?,
+            Some(wan) => {
+                veth((&this.gw, "wan0"), (wan, "gw0"))?;
+                veth((wan, "aws0"), (&this.aws, "wan0"))?;
+            }
+        }
         veth((&this.aws, "vpc0"), (&this.vpc, "eth0"))?;
         let batch = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         this.lan.ip_batch(&batch(&["addr add 10.10.0.2/16 dev eth0", "route add default via 10.10.0.1"]))?;
@@ -124,6 +159,9 @@ impl Rig {
             .ip_batch(&batch(&["addr add 172.31.0.10/16 dev eth0", "route add default via 172.31.0.1"]))?;
         for gateway in [&this.gw, &this.aws] {
             gateway.sysctl(&[("net/ipv4/ip_forward", "1")])?;
+        }
+        if let Some(wan) = wan {
+            this.way = Some(relay(wan, this.scratch.path())?);
         }
         if mode == Mode::WireTrue {
             this.switch_segmentation_off()?;
@@ -183,6 +221,46 @@ impl Rig {
             .map(str::to_owned)
             .collect())
     }
+}
+
+/// Makes `wan` answer for both gateways, and send everything between them through the relay.
+fn relay(wan: Namespace, scratch: &Path) -> Result<Way> {
+    let mut relay = Process::spawn(&Spawn {
+        namespace: &wan,
+        command: format!(
+            "{} bench relay --interface relay0 --delay-ms {DELAY_MS} --lose-one-in {LOSE_ONE_IN}",
+            binary("cgwd-lab")?.display()
+        )
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect(),
+        env: Vec::new(),
+        log: scratch.join("relay.log"),
+        pipes: true,
+    })?;
+    wait::until(Duration::from_secs(3), "the relay's interface", || {
+        wan.run(&["test", "-e", "/sys/class/net/relay0"]).is_ok()
+    })?;
+    wan.sysctl(&[
+        ("net/ipv4/ip_forward", "1"),
+        ("net/ipv4/conf/gw0/proxy_arp", "1"),
+        ("net/ipv4/conf/aws0/proxy_arp", "1"),
+    ])?;
+    let lines = [
+        "addr add 192.0.2.250/32 dev gw0",
+        "addr add 192.0.2.251/32 dev aws0",
+        "link set relay0 up",
+        "link set relay0 txqueuelen 10000",
+        "route add 192.0.2.1 dev gw0",
+        "route add 192.0.2.2 dev aws0",
+        "route add 10.10.0.0/16 via 192.0.2.1 dev gw0 onlink",
+        "route add 172.31.0.0/16 via 192.0.2.2 dev aws0 onlink",
+        "rule add iif gw0 lookup 100",
+        "rule add iif aws0 lookup 100",
+        "route add default dev relay0 table 100",
+    ];
+    wan.ip_batch(&lines.map(str::to_owned))?;
+    Ok(Way { _stdin: relay.take_stdin(), _relay: relay, _host: wan })
 }
 
 /// A socket address of the VPC host.

@@ -41,10 +41,11 @@ pub(in crate::bench) struct Core {
 
 impl Core {
     /// What the table shows.
-    pub(in crate::bench) const ALL: [Self; 6] = [
+    pub(in crate::bench) const ALL: [Self; 7] = [
         Self { encrypt: true, size: blast::Size::Large, segment: true, raw: false },
         Self { encrypt: true, size: blast::Size::Small, segment: true, raw: false },
         Self { encrypt: true, size: blast::Size::Small, segment: false, raw: false },
+        Self { encrypt: true, size: blast::Size::Imix, segment: false, raw: false },
         Self { encrypt: true, size: blast::Size::Large, segment: true, raw: true },
         Self { encrypt: false, size: blast::Size::Large, segment: false, raw: false },
         Self { encrypt: false, size: blast::Size::Small, segment: false, raw: false },
@@ -63,7 +64,11 @@ impl Core {
 
     /// Its row in the table.
     pub(in crate::bench) fn title(self) -> String {
-        let octets = if self.size == blast::Size::Small { 64 } else { 1400 };
+        let octets = match self.size {
+            blast::Size::Small => "64",
+            blast::Size::Imix => "IMIX",
+            blast::Size::Large => "1400",
+        };
         match (self.encrypt, self.raw) {
             (true, true) => format!("encrypt {octets}, protocol 50"),
             (true, false) => {

@@ -1,9 +1,11 @@
 //! The measurements: TCP throughput, round-trip times, UDP at zero loss, and the cost per core.
 
 pub(super) mod core;
+pub(super) mod many;
 pub(super) mod profile;
 pub(super) mod rtt;
 pub(super) mod tcp;
+pub(super) mod transfer;
 pub(super) mod udp;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,8 @@ impl Effort {
     pub(super) const FULL: Self = Self { tcp_seconds: 8, pings: 1000, trial_millis: 1200, load_seconds: 6 };
     /// Half of that.
     pub(super) const BRIEF: Self = Self { tcp_seconds: 5, pings: 500, trial_millis: 600, load_seconds: 4 };
+    /// What fits several rounds into twenty minutes.
+    pub(super) const TIMED: Self = Self { tcp_seconds: 3, pings: 300, trial_millis: 300, load_seconds: 2 };
     /// Enough to see that everything works.
     pub(super) const QUICK: Self = Self { tcp_seconds: 3, pings: 200, trial_millis: 400, load_seconds: 2 };
 }

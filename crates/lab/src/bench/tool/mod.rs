@@ -5,6 +5,7 @@
 
 pub(super) mod blast;
 pub(super) mod plane;
+pub(super) mod relay;
 pub(super) mod replay;
 pub(super) mod sink;
 mod stamp;
@@ -24,6 +25,8 @@ pub(super) enum Tool {
     Sink(sink::Options),
     /// A data plane with fixed keys.
     Plane(plane::Options),
+    /// A slow and lossy stretch of the way.
+    Relay(relay::Options),
     /// Sends packets that it sealed before.
     Replay(replay::Options),
 }
@@ -38,6 +41,7 @@ impl Tool {
             Self::Blast(options) => blast::run(options),
             Self::Sink(options) => sink::run(options),
             Self::Plane(options) => plane::run(options),
+            Self::Relay(options) => relay::run(options),
             Self::Replay(options) => replay::run(options),
         }
     }
