@@ -4,6 +4,7 @@
 //! serialises, the command line deserialises. Adding a field is allowed; changing or dropping one is not, and
 //! the schema number is there for the day when it must be.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -182,6 +183,26 @@ pub struct Child {
     pub tx_bytes: u64,
     /// Packets thrown away, by reason.
     pub drops: Drops,
+    /// The library that computes AES-GCM for it: `ring`, `aws-lc` or `aws-lc-fips`.
+    #[serde(default)]
+    pub aead: String,
+    /// `tun_tso`, `tun_uso`, `tun_merge`, `tun_merge_udp`, `udp_gso`, `udp_gro`: `on`, `disabled` by the configuration,
+    /// `unavailable` or `failed` with the kernel's errno, or `corrupting` on a kernel that is known to.
+    #[serde(default)]
+    pub offloads: BTreeMap<String, String>,
+    /// System calls on the four boundaries to the kernel, `tun_read`, `tun_write`, `send` and `receive`, and the packets
+    /// they moved.
+    #[serde(default)]
+    pub calls: BTreeMap<String, Calls>,
+}
+
+/// System calls and what they moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// How many calls.
+    pub calls: u64,
+    /// How many packets.
+    pub packets: u64,
 }
 
 /// Packets that were thrown away, by reason.

@@ -60,6 +60,7 @@ pub fn render(status: &Status, lost: u64) -> String {
     });
     stages(&mut page, &tunnels);
     counters(&mut page, &tunnels);
+    kernel(&mut page, &tunnels);
     page.family("cgwd_uptime_seconds", "gauge", "Time since the daemon started.");
     page.sample("cgwd_uptime_seconds", "", Some(status.uptime_seconds));
     page.family("cgwd_inbox_dropped", "counter", "Things that found the control loop's inbox full.");
@@ -107,6 +108,36 @@ fn counters(page: &mut Page, tunnels: &[(String, &Tunnel)]) {
             ("queue", drops.queue),
         ] {
             page.sample("cgwd_esp_drops_total", &format!("{labels},reason=\"{reason}\""), Some(count as f64));
+        }
+    }
+}
+
+/// What the kernel does for us, and how often it is called.
+fn kernel(page: &mut Page, tunnels: &[(String, &Tunnel)]) {
+    let children = || tunnels.iter().filter_map(|(labels, tunnel)| Some((labels, tunnel.child.as_ref()?)));
+    page.family(
+        "cgwd_offload",
+        "gauge",
+        "Whether an offload of the kernel is in use; its state says why not.",
+    );
+    for (labels, child) in children() {
+        for (name, state) in &child.offloads {
+            let labels = format!("{labels},offload=\"{name}\",state=\"{}\"", escape(state));
+            page.sample("cgwd_offload", &labels, Some(f64::from(u8::from(state == "on"))));
+        }
+    }
+    page.family("cgwd_kernel_calls", "counter", "System calls for traffic, by boundary.");
+    for (labels, child) in children() {
+        for (name, count) in &child.calls {
+            let labels = format!("{labels},boundary=\"{name}\"");
+            page.sample("cgwd_kernel_calls_total", &labels, Some(count.calls as f64));
+        }
+    }
+    page.family("cgwd_kernel_packets", "counter", "Packets that those calls moved.");
+    for (labels, child) in children() {
+        for (name, count) in &child.calls {
+            let labels = format!("{labels},boundary=\"{name}\"");
+            page.sample("cgwd_kernel_packets_total", &labels, Some(count.packets as f64));
         }
     }
 }

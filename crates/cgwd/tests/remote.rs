@@ -240,6 +240,12 @@ fn a_second_daemon_on_the_same_socket_is_refused_and_a_dead_ones_file_is_replace
 }
 
 #[test]
+fn an_offload_that_failed_is_a_zero_with_its_reason() {
+    let page = cgwd::metrics::render(&status(Stage::Up, Stage::Down), 0);
+    assert!(page.contains("offload=\"udp_gso\",state=\"failed (errno 5)\"} 0\n"), "{page}");
+}
+
+#[test]
 fn metrics_have_a_series_for_a_tunnel_that_is_down() {
     let page = cgwd::metrics::render(&status(Stage::Up, Stage::Down), 0);
     assert!(page.contains(

@@ -110,6 +110,19 @@ pub enum OffloadState {
     Corrupting,
 }
 
+impl std::fmt::Display for OffloadState {
+    /// `on`, `disabled`, `unavailable (errno 22)`, `failed (errno 5)` or `corrupting`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::On => f.write_str("on"),
+            Self::Disabled => f.write_str("disabled"),
+            Self::Unavailable(errno) => write!(f, "unavailable (errno {errno})"),
+            Self::Failed(errno) => write!(f, "failed (errno {errno})"),
+            Self::Corrupting => f.write_str("corrupting"),
+        }
+    }
+}
+
 /// State of every offload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OffloadStates {
@@ -125,6 +138,32 @@ pub struct OffloadStates {
     pub udp_gso: OffloadState,
     /// Several ESP packets with one receive.
     pub udp_gro: OffloadState,
+}
+
+impl OffloadStates {
+    /// Each with the name that status and metrics call it by.
+    pub const fn named(&self) -> [(&'static str, OffloadState); 6] {
+        [
+            ("tun_tso", self.tun_tso),
+            ("tun_uso", self.tun_uso),
+            ("tun_merge", self.tun_merge),
+            ("tun_merge_udp", self.tun_merge_udp),
+            ("udp_gso", self.udp_gso),
+            ("udp_gro", self.udp_gro),
+        ]
+    }
+}
+
+impl Calls {
+    /// Calls and the packets they moved, by the name of the boundary in the metrics.
+    pub const fn named(&self) -> [(&'static str, u64, u64); 4] {
+        [
+            ("tun_read", self.tun_reads, self.tun_read_packets),
+            ("tun_write", self.tun_writes, self.tun_write_packets),
+            ("send", self.sends, self.send_packets),
+            ("receive", self.receives, self.receive_packets),
+        ]
+    }
 }
 
 /// System calls, and what they moved: packets per call is the measure of every offload.

@@ -133,6 +133,13 @@ fn traffic_line(child: &Child) -> String {
     if !dropped.is_empty() {
         let _ = write!(line, "; dropped: {}", dropped.join(", "));
     }
+    // What the kernel never had, or the operator switched off, is no news.
+    let given_up = |(_, state): &(&String, &String)| state.starts_with("failed") || *state == "corrupting";
+    let given_up: Vec<String> =
+        child.offloads.iter().filter(given_up).map(|(name, state)| format!("{name} {state}")).collect();
+    if !given_up.is_empty() {
+        let _ = write!(line, "; offloads given up: {}", given_up.join(", "));
+    }
     line
 }
 

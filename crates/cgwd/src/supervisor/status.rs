@@ -98,6 +98,13 @@ fn child(sa: &ike::ChildStatus, stats: &dataplane::Stats, now: Instant) -> api::
         tx_packets: traffic.tx_packets,
         tx_bytes: traffic.tx_bytes,
         drops: self::drops(&drops),
+        aead: esp::AeadProvider::preferred().name().to_owned(),
+        offloads: stats.offload.named().map(|(name, state)| (name.to_owned(), state.to_string())).into(),
+        calls: stats
+            .calls
+            .named()
+            .map(|(name, calls, packets)| (name.to_owned(), api::Calls { calls, packets }))
+            .into(),
     }
 }
 

@@ -206,6 +206,12 @@ fn tunnel(name: &str, outside: &str, stage: Stage, egress: bool) -> Tunnel {
             tx_packets: 2,
             tx_bytes: 168,
             drops: Drops::default(),
+            aead: "ring".to_owned(),
+            offloads: std::collections::BTreeMap::from([(
+                "udp_gso".to_owned(),
+                "failed (errno 5)".to_owned(),
+            )]),
+            calls: std::collections::BTreeMap::new(),
         }),
         probe: up.then_some(Probe { rtt_ms: Some(1.2), loss_ratio: 0.0, sent: 3, received: 3 }),
         bgp: None,

@@ -65,6 +65,9 @@ fn child() -> api::Child {
         tx_packets: 1_060,
         tx_bytes: 100_000,
         drops: api::Drops::default(),
+        aead: "ring".to_owned(),
+        offloads: std::collections::BTreeMap::new(),
+        calls: std::collections::BTreeMap::new(),
     }
 }
 
