@@ -1,12 +1,13 @@
 //! This machine, its routes and its configuration file, with the daemon up, down, and never started.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::aws_file::Connection;
 use lab::strongswan::{Settings, StrongSwan};
 use lab::topology::Side;
 use lab::wait;
+use serde_json::json;
 
-use super::{doctor, named_first};
+use super::{aws_file, doctor, named_first};
 use crate::rig::Rig;
 use crate::world::{BACK, NAMED, UP, World};
 
@@ -97,4 +98,18 @@ fn routes_and_rules_that_lead_elsewhere_are_named() -> Result<()> {
     let mended =
         wait::until(BACK, "the route to be back", || doctor(&world, &[]).is_ok_and(|said| said.status == 0));
     mended.map(drop)
+}
+
+#[test]
+fn a_daemon_that_died_is_named_first_whatever_else_is_asked() -> Result<()> {
+    let Some(rig) = Rig::new() else { return Ok(()) };
+    let mut world = World::up(&rig.topology)?;
+    world.gateway.kill();
+    named_first(&world, "HOST-NO-DAEMON", &[])?;
+    let file = aws_file(&world, &Connection::lab(), |connection| connection["Routes"] = json!([]))?;
+    let said = named_first(&world, "HOST-NO-DAEMON", &["--aws-json", &file, "--to", "172.31.0.10"])?;
+    let way = said.get("PATH-NOT-ROUTED").context("the way is not told")?;
+    ensure!(way["because_of"] == "HOST-NO-DAEMON", "{way}");
+    ensure!(said.get("AWS-STATIC-ROUTE-MISSING").is_some(), "AWS's view needs no daemon: {:?}", said.codes());
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use config::Startup;
 use ipnet::IpNet;
 
-use super::aws_json::{Connection, TunnelOptions, names};
+use super::aws_json::{ActiveStatus, Connection, TunnelOptions, names};
 use super::facts::Line;
 use super::{Facts, Finding, Known, Severity, Stage, ike, ipsec};
 use crate::api;
@@ -31,6 +31,12 @@ pub(super) const CODES: &[&Known] = &[
     &NOTHING_ACCEPTED,
     &STARTUP_ADD,
     &LIFETIME,
+    &DETACHED,
+    &UNUSED,
+    &ACTIVE,
+    &ACTIVE_VERSION,
+    &DPD,
+    &REPLAY_WINDOW,
     &LOGS_OFF,
     &NOT_DESCRIBED,
 ];
@@ -186,6 +192,36 @@ known! {
         "Nothing: AWS rekeys first.",
         "The tunnel options at AWS were changed after the import.",
         "Import again, so that we rekey first.";
+    DETACHED = "AWS-GATEWAY-DETACHED", Error, [17, 26],
+        "The connection is attached to no gateway at AWS",
+        "The tunnels may be up, and nothing behind AWS can be reached.",
+        "GatewayAssociationState says so: the target gateway was removed, or is being changed.",
+        "Give the connection a target gateway: aws ec2 modify-vpn-connection --vpn-connection-id ID --vpn-gateway-id or --transit-gateway-id (both endpoints are replaced).";
+    UNUSED = "AWS-TUNNEL-UNUSED", Warning, [35],
+        "AWS has a tunnel that is not in the configuration",
+        "The connection is down during AWS's maintenance, and AWS Health complains (\"single tunnel\").",
+        "AWS gives every connection two endpoints and replaces one of them at a time.",
+        "Import AWS's file again: it has both tunnels.";
+    ACTIVE = "AWS-ACTIVE-DIFFERS", Warning, [29],
+        "AWS has negotiated other algorithms than this tunnel",
+        "The console shows the tunnel UP or DOWN against what is seen here.",
+        "AWS counts another SA than ours: the answer is old, a second gateway with this identity connects, or the answer belongs to another tunnel.",
+        "Ask AWS again: aws ec2 get-active-vpn-tunnel-status --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS. When it stays, look for a second gateway with this configuration.";
+    ACTIVE_VERSION = "AWS-ACTIVE-IKEV1", Error, [8],
+        "AWS has this tunnel up with IKEv1",
+        "The tunnel is down here and UP at AWS.",
+        "Another gateway of yours, with IKEv1, holds the tunnel.",
+        "Turn the old gateway off, and see that ikev2 is allowed in the tunnel options (IKEVersions).";
+    DPD = "AWS-DPD", Info, [30, 31, 34],
+        "What AWS does when it hears nothing of us",
+        "Nothing, while the tunnel works.",
+        "DpdTimeoutAction is `none` (AWS keeps a dead SA until its lifetime ends, and with `start` does not connect again), or AWS's DPD time-out differs from the one here.",
+        "Set DpdTimeoutAction to `restart` (with StartupAction=start) or `clear`, and dpd_timeout here to AWS's value; importing again does the latter.";
+    REPLAY_WINDOW = "AWS-REPLAY-WINDOW", Info, [15],
+        "AWS's anti-replay window is smaller than ours",
+        "Uploads are slower than downloads on a way that changes the order of packets.",
+        "ReplayWindowSize was lowered in the tunnel options; packets of ours that arrive later than it is wide are dropped at AWS, which counts them nowhere.",
+        "aws ec2 modify-vpn-tunnel-options --tunnel-options ReplayWindowSize=1024 for this outside address.";
     LOGS_OFF = "AWS-LOGS-OFF", Info, [],
         "The tunnel activity log is off at AWS",
         "The AWS log lines named by the doctor can be looked for nowhere.",
@@ -218,6 +254,7 @@ pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Find
                 algorithms(line, tunnel, findings);
                 inside(line, tunnel, findings);
                 startup(line, connection, tunnel, findings);
+                timers(line, tunnel, findings);
                 telemetry(line, connection, findings);
             }
             None => not_there(facts, line, findings),
@@ -231,6 +268,7 @@ pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Find
         }
     }
     for active in &description.active {
+        negotiated(active, lines, findings);
         if active.provisioning_status.as_deref() == Some("pending") {
             let why = active.provisioning_status_reason.clone().unwrap_or_default();
             findings.push(STATE.found().seen(format!("ProvisioningStatus is pending {why}")));
@@ -401,16 +439,124 @@ fn startup(line: &Line<'_>, connection: &Connection, tunnel: &TunnelOptions, fin
     if connection.options.enable_acceleration && config.encapsulation == config::Encapsulation::Auto {
         findings.push(ACCELERATED.found().at(&line.label));
     }
-    let shorter =
-        |theirs: Option<u64>, ours: std::time::Duration| theirs.is_some_and(|theirs| theirs < ours.as_secs());
-    if shorter(tunnel.phase1_lifetime_seconds, config.ike.lifetime)
-        || shorter(tunnel.phase2_lifetime_seconds, config.esp.lifetime)
-    {
-        findings.push(LIFETIME.found().at(&line.label));
-    }
     if !tunnel.log_options.as_ref().is_some_and(|logs| logs.cloud_watch_log_options.log_enabled) {
         findings.push(LOGS_OFF.found().at(&line.label));
     }
+}
+
+/// Lifetimes, dead peer detection and the replay window.
+fn timers(line: &Line<'_>, tunnel: &TunnelOptions, findings: &mut Vec<Finding>) {
+    let Some((_, config)) = line.config else { return };
+    let differing = |named: &[(&str, Option<u64>, u64)], wrong: fn(u64, u64) -> bool| {
+        let told = named.iter().filter_map(|(name, theirs, ours)| {
+            let theirs = theirs.filter(|theirs| wrong(*theirs, *ours))?;
+            Some(format!("{name} is {theirs} at AWS, {ours} here"))
+        });
+        told.collect::<Vec<_>>()
+    };
+    let mut lifetimes = differing(
+        &[
+            ("Phase1LifetimeSeconds", tunnel.phase1_lifetime_seconds, config.ike.lifetime.as_secs()),
+            ("Phase2LifetimeSeconds", tunnel.phase2_lifetime_seconds, config.esp.lifetime.as_secs()),
+        ],
+        |theirs, ours| theirs < ours,
+    );
+    let margin =
+        [("RekeyMarginTimeSeconds", tunnel.rekey_margin_time_seconds, config.rekey_margin.as_secs())];
+    lifetimes.extend(differing(&margin, |theirs, ours| theirs > ours));
+    if !lifetimes.is_empty() {
+        findings.push(LIFETIME.found().at(&line.label).seen(lifetimes.join("; ")));
+    }
+    let timeout = [("DpdTimeoutSeconds", tunnel.dpd_timeout_seconds, config.dpd_timeout.as_secs())];
+    let mut dpd = differing(&timeout, |theirs, ours| theirs != ours);
+    if tunnel.dpd_timeout_action.as_deref() == Some("none") {
+        dpd.push("DpdTimeoutAction is none".to_owned());
+    }
+    if !dpd.is_empty() {
+        findings.push(DPD.found().at(&line.label).seen(dpd.join("; ")));
+    }
+    let window = [("ReplayWindowSize", tunnel.replay_window_size, u64::from(config.esp.replay_window))];
+    let window = differing(&window, |theirs, ours| theirs < ours);
+    if !window.is_empty() {
+        findings.push(REPLAY_WINDOW.found().at(&line.label).seen(window.join("; ")));
+    }
+}
+
+/// `get-active-vpn-tunnel-status` beside the SAs here. Without a name the answer may be of any tunnel.
+fn negotiated(active: &ActiveStatus, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
+    let of = |line: &&Line<'_>| active.outside_ip_address.is_none_or(|outside| outside == line.outside);
+    let candidates: Vec<&Line<'_>> = lines.iter().filter(of).collect();
+    if active.ike_version.as_deref() == Some("ikev1") {
+        // A tunnel that is up here speaks IKEv2; the answer is about the one that is not.
+        for line in candidates.iter().filter(|line| !line.up()).take(1) {
+            findings.push(ACTIVE_VERSION.found().at(&line.label));
+        }
+        return;
+    }
+    let up: Vec<&&Line<'_>> = candidates.iter().filter(|line| line.up()).collect();
+    let differences: Vec<(&str, Vec<String>)> =
+        up.iter().map(|line| (line.label.as_str(), differs(active, line))).collect();
+    if differences.is_empty() || differences.iter().any(|(_, differs)| differs.is_empty()) {
+        return;
+    }
+    let told: Vec<String> =
+        differences.iter().map(|(label, differs)| format!("{label}: {}", differs.join(", "))).collect();
+    let finding = ACTIVE.found().seen(told.join("; "));
+    findings.push(match (active.outside_ip_address, up.first()) {
+        (Some(_), Some(line)) => finding.at(&line.label),
+        _ => finding.rated(Severity::Info),
+    });
+}
+
+/// What AWS calls otherwise than the SAs of this tunnel.
+fn differs(active: &ActiveStatus, line: &Line<'_>) -> Vec<String> {
+    let Some((_, tunnel)) = line.status else { return Vec::new() };
+    let ike = tunnel.ike.as_ref().map_or("", |ike| ike.proposal.as_str());
+    let child = tunnel.child.as_ref().map_or("", |child| child.proposal.as_str());
+    let mut told = Vec::new();
+    for (phase, proposal, cipher, group) in [
+        ("phase 1", ike, &active.phase1_encryption_algorithm, active.phase1_dh_group),
+        ("phase 2", child, &active.phase2_encryption_algorithm, active.phase2_dh_group),
+    ] {
+        let parts: Vec<&str> = proposal.split('/').collect();
+        let ours = parts.first().copied().unwrap_or_default();
+        if let Some(theirs) =
+            cipher.as_deref().filter(|theirs| !ours.is_empty() && aws_cipher(ours) != *theirs)
+        {
+            told.push(format!("{phase} is {theirs} at AWS, {ours} here"));
+        }
+        // The first child takes the group of phase 1 and names none.
+        let known = parts.iter().find_map(|part| group_number(part));
+        if let (Some(ours), Some(theirs)) = (known, group)
+            && ours != theirs
+        {
+            told.push(format!("the group of {phase} is {theirs} at AWS, {ours} here"));
+        }
+    }
+    told
+}
+
+/// `AES_GCM_16_256` is AWS's `AES256-GCM-16`, `AES_CBC_128` its `AES128`.
+fn aws_cipher(ours: &str) -> String {
+    let bits = ours.rsplit('_').next().unwrap_or_default();
+    if ours.starts_with("AES_GCM_16") { format!("AES{bits}-GCM-16") } else { format!("AES{bits}") }
+}
+
+/// The number of a group of RFC 7296 and RFC 5903 by its name here.
+fn group_number(name: &str) -> Option<u16> {
+    let numbers = [
+        ("MODP_1024", 2),
+        ("MODP_1536", 5),
+        ("MODP_2048", 14),
+        ("MODP_3072", 15),
+        ("MODP_4096", 16),
+        ("MODP_6144", 17),
+        ("MODP_8192", 18),
+        ("ECP_256", 19),
+        ("ECP_384", 20),
+        ("ECP_521", 21),
+    ];
+    numbers.into_iter().find(|(known, _)| *known == name).map(|(_, number)| number)
 }
 
 fn telemetry(line: &Line<'_>, connection: &Connection, findings: &mut Vec<Finding>) {
@@ -447,6 +593,21 @@ fn whole(connection: &Connection, first: &Line<'_>, own: &[&Line<'_>], findings:
     let id = &connection.vpn_connection_id;
     if !matches!(connection.state.as_str(), "available" | "") {
         findings.push(STATE.found().seen(format!("{id} is {}", connection.state)));
+    }
+    if connection.gateway_association_state.as_deref() == Some("not-associated") {
+        findings.push(DETACHED.found().seen(id));
+    }
+    // One address that differs is told with its tunnel; here the configuration has none for it.
+    let described = &connection.options.tunnel_options;
+    if own.len() < described.len()
+        && first.config.is_some_and(|(config, _)| config.tunnels.len() < described.len())
+    {
+        let unused: Vec<_> = described
+            .iter()
+            .filter_map(|tunnel| tunnel.outside_ip_address)
+            .filter(|outside| own.iter().all(|line| line.outside != *outside))
+            .collect();
+        findings.push(UNUSED.found().seen(format!("{id}: {}", ike::list(&unused))));
     }
     let Some((config, _)) = first.config else { return };
     let dynamic = matches!(config.routing, config::Routing::Bgp(_));

@@ -18,7 +18,7 @@ use zeroize::Zeroize;
 pub struct Description {
     /// The connections that exist.
     pub connections: Vec<Connection>,
-    /// Active algorithms of some tunnel; AWS does not say of which.
+    /// What AWS has negotiated, one for each tunnel that was asked about.
     pub active: Vec<ActiveStatus>,
 }
 
@@ -54,6 +54,8 @@ pub struct Connection {
     pub transit_gateway_id: Option<String>,
     /// Set behind Cloud WAN.
     pub core_network_arn: Option<String>,
+    /// `associated`, `not-associated`, `associating`, `disassociating`: with the gateway at AWS.
+    pub gateway_association_state: Option<String>,
     /// Options of the connection.
     pub options: Options,
     /// Static routes.
@@ -123,6 +125,14 @@ pub struct TunnelOptions {
     /// Allowed in phase 2.
     #[serde(rename = "Phase2DHGroupNumbers")]
     pub phase2_dh_group_numbers: Vec<Item>,
+    /// AWS rekeys by itself within this time of the end of a lifetime.
+    pub rekey_margin_time_seconds: Option<u64>,
+    /// Packets that AWS remembers to recognise replays of ours.
+    pub replay_window_size: Option<u64>,
+    /// Seconds of silence after which AWS takes us for dead.
+    pub dpd_timeout_seconds: Option<u64>,
+    /// `clear`, `restart` or `none`: what AWS does then.
+    pub dpd_timeout_action: Option<String>,
     /// `ikev1`, `ikev2`.
     pub ike_versions: Vec<Item>,
     /// `add` or `start`.
@@ -174,10 +184,29 @@ pub struct Telemetry {
     pub last_status_change: String,
 }
 
-/// `get-active-vpn-tunnel-status`.
+/// `get-active-vpn-tunnel-status`: what AWS has negotiated on one tunnel.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ActiveStatus {
+    /// The tunnel. AWS's answer does not name it; who puts several answers into one file writes it beside.
+    #[serde(skip)]
+    pub outside_ip_address: Option<IpAddr>,
+    /// Such as `AES256-GCM-16`.
+    pub phase1_encryption_algorithm: Option<String>,
+    /// Such as `AES256-GCM-16`.
+    pub phase2_encryption_algorithm: Option<String>,
+    /// Such as `SHA2-384`.
+    pub phase1_integrity_algorithm: Option<String>,
+    /// Such as `SHA2-384`.
+    pub phase2_integrity_algorithm: Option<String>,
+    /// A group number.
+    #[serde(rename = "Phase1DHGroup")]
+    pub phase1_dh_group: Option<u16>,
+    /// A group number.
+    #[serde(rename = "Phase2DHGroup")]
+    pub phase2_dh_group: Option<u16>,
+    /// `ikev1` or `ikev2`.
+    pub ike_version: Option<String>,
     /// `available` or `pending`.
     pub provisioning_status: Option<String>,
     /// Why it is pending.
@@ -224,15 +253,20 @@ impl Description {
         match value {
             Value::Array(all) => all.iter_mut().try_for_each(|one| self.take(one)),
             Value::Object(object) => {
-                if let Some(all) = object.get_mut("VpnConnections") {
-                    return self.take(all);
-                }
-                if let Some(one) = object.get_mut("VpnConnection") {
-                    return self.take(one);
+                // People also merge the answers into one object.
+                for key in ["VpnConnections", "VpnConnection"] {
+                    if let Some(inner) = object.get_mut(key) {
+                        self.take(inner)?;
+                    }
                 }
                 if let Some(status) = object.get("ActiveVpnTunnelStatus") {
-                    self.active.push(ActiveStatus::deserialize(status).map_err(syntax)?);
-                } else if object.contains_key("VpnConnectionId") {
+                    let mut active = ActiveStatus::deserialize(status).map_err(syntax)?;
+                    let beside = ["VpnTunnelOutsideIpAddress", "OutsideIpAddress"];
+                    let named = beside.into_iter().find_map(|key| object.get(key)?.as_str()?.parse().ok());
+                    active.outside_ip_address = named;
+                    self.active.push(active);
+                }
+                if object.contains_key("VpnConnectionId") {
                     self.connections.push(Connection::deserialize(&*value).map_err(syntax)?);
                 }
                 Ok(())

@@ -1,7 +1,7 @@
 //! Which finding follows from which, and their order: a root cause first, its consequences right behind it.
 
 use super::facts::Line;
-use super::{Finding, Severity, Stage, aws, configuration, host, redundancy};
+use super::{Finding, Severity, Stage, aws, configuration, host, path, redundancy};
 
 /// Sets `because_of` where it is not set yet, and orders.
 pub(super) fn root_cause_first(mut findings: Vec<Finding>, lines: &[Line<'_>]) -> Vec<Finding> {
@@ -11,6 +11,7 @@ pub(super) fn root_cause_first(mut findings: Vec<Finding>, lines: &[Line<'_>]) -
         blame_within(&mut findings, &line.label);
     }
     blame_tunnels(&mut findings, lines);
+    blame_path(&mut findings);
     order(findings, lines)
 }
 
@@ -28,6 +29,24 @@ fn blame_host(findings: &mut [Finding]) {
             finding.because_of = broken.as_ref().or(absent.as_ref()).map(|root| root.code.clone());
         } else if finding.is(&host::NOT_READY) || finding.is(&super::tunnel::DATA_PLANE) {
             finding.because_of = lack.as_ref().map(|root| root.code.clone());
+        }
+    }
+}
+
+/// Without a daemon or a tunnel there is no route, and what is followed to its end explains what does not come back.
+fn blame_path(findings: &mut [Finding]) {
+    let of = |findings: &[Finding], known: &[&super::Known]| {
+        let found =
+            findings.iter().find(|f| f.severity == Severity::Error && known.iter().any(|one| f.is(one)));
+        found.map(|f| f.code.clone())
+    };
+    let down = of(findings, &[&host::NO_DAEMON, &redundancy::NONE]);
+    let end = of(findings, &[&path::BEHIND, &path::NO_WAY_BACK, &path::REFUSED]);
+    for finding in findings.iter_mut().filter(|f| f.because_of.is_none()) {
+        if finding.is(&path::NOT_ROUTED) {
+            finding.because_of.clone_from(&down);
+        } else if finding.is(&super::routing::NO_RETURN) {
+            finding.because_of.clone_from(&end);
         }
     }
 }

@@ -25,6 +25,13 @@ pub(super) fn millis(time: &str) -> Option<u64> {
     Some(seconds * 1000 + format!("{fraction:0<3}").get(..3)?.parse::<u64>().ok()?)
 }
 
+/// The same of a time as AWS writes it: `2026-08-01T12:00:00Z`, `2026-08-01T12:00:00+00:00`, with or without a fraction.
+/// Times of other zones are not read.
+pub(super) fn millis_of_aws(time: &str) -> Option<u64> {
+    let bare = time.strip_suffix("+00:00").or_else(|| time.strip_suffix('Z'))?;
+    millis(&format!("{bare}Z"))
+}
+
 /// How long ago an event was, in milliseconds.
 pub(super) fn age(facts: &Facts, event: &Event) -> Option<u64> {
     Some(facts.now_ms.saturating_sub(millis(&event.time)?))
@@ -77,6 +84,9 @@ mod tests {
             let text = crate::events::rfc3339(UNIX_EPOCH + Duration::from_millis(ms));
             assert_eq!(millis(&text), Some(ms), "{text}");
         }
+        assert_eq!(millis_of_aws("2026-08-01T12:00:00+00:00"), millis("2026-08-01T12:00:00.000Z"));
+        assert_eq!(millis_of_aws("2026-08-01T12:00:00.123456Z"), millis("2026-08-01T12:00:00.123Z"));
+        assert_eq!(millis_of_aws(""), None);
         assert_eq!(millis("yesterday"), None);
         assert_eq!(millis("2026-13-01T00:00:00.000Z"), None);
     }

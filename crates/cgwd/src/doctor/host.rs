@@ -21,7 +21,13 @@ pub(super) const CODES: &[&Known] = &[
     &REVERSE_PATH,
     &NETWORKD,
     &ELSEWHERE,
+    &CLOCK,
 ];
+
+/// 2026-01-01: this program did not exist before.
+const OLDEST_MS: u64 = 1_767_225_600_000;
+/// AWS's clock and ours may differ by so much.
+const CLOCK_SKEW_MS: u64 = 300_000;
 
 pub(super) const NO_TUN: Known = Known {
     code: "HOST-NO-TUN",
@@ -141,12 +147,25 @@ pub(super) const ELSEWHERE: Known = Known {
     aws_log: None,
 };
 
+pub(super) const CLOCK: Known = Known {
+    code: "HOST-CLOCK",
+    stage: Stage::Host,
+    severity: Severity::Warning,
+    symptoms: &[6],
+    title: "The clock of this machine is wrong",
+    symptom: "Times in logs and events do not fit AWS's; certificates count as not yet valid.",
+    cause: "The clock is behind: it was never set, or no time service runs. Pre-shared keys do not need it, certificates and the comparison with AWS's log do.",
+    remedy: "Run a time service (timedatectl set-ntp true, or chrony), and look at `timedatectl`.",
+    aws_log: None,
+};
+
 pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
     if let Some(host) = &facts.host {
         tun(facts, host, findings);
         ports(facts, host, findings);
         addresses(host, lines, findings);
     }
+    clock(facts, findings);
     process(facts, findings);
     for line in lines {
         if let Some((code, text)) = line.failing()
@@ -162,6 +181,22 @@ pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Find
         forwarding(facts, host, lines, findings);
         reverse_path(facts, host, lines, findings);
         networkd(facts, host, findings);
+    }
+}
+
+fn clock(facts: &Facts, findings: &mut Vec<Finding>) {
+    if facts.now_ms < OLDEST_MS {
+        findings.push(CLOCK.found().seen("it stands before the year of this program"));
+        return;
+    }
+    // AWS cannot have seen a change that has not happened yet.
+    let seen =
+        facts.aws.iter().flat_map(|aws| &aws.connections).flat_map(|connection| &connection.vgw_telemetry);
+    let newest = seen.filter_map(|telemetry| history::millis_of_aws(&telemetry.last_status_change)).max();
+    if let Some(ahead) =
+        newest.and_then(|newest| newest.checked_sub(facts.now_ms)).filter(|ms| *ms > CLOCK_SKEW_MS)
+    {
+        findings.push(CLOCK.found().seen(format!("AWS saw a change {} s in our future", ahead / 1000)));
     }
 }
 

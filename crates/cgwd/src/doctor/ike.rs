@@ -193,8 +193,8 @@ fn silence(line: &Line<'_>, lines: &[Line<'_>], finding: Finding) -> Finding {
     let gateway: Option<IpAddr> = line.config.map(|(_, tunnel)| tunnel.customer_gateway);
     if answered {
         finding.seen(format!(
-            "{} is silent and another endpoint answers, so UDP 500 leaves this host: the endpoint is being replaced, \
-             or its address is wrong",
+            "{} is silent and another endpoint answers, so UDP 500 leaves this host: a firewall names only the other \
+             endpoint's address, the endpoint is being replaced, or its address is wrong",
             line.outside
         ))
     } else if silent {

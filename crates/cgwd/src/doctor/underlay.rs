@@ -8,7 +8,7 @@ use super::{Facts, Finding, Severity, Stage, history};
 use crate::catalog;
 
 pub(super) const CODES: &[&Known] =
-    &[&OURS, &LOOP, &NO_ROUTE, &SEND_FAILED, &ADDRESS, &MTU, &NAT_TIMEOUT, &NAT];
+    &[&OURS, &LOOP, &NO_ROUTE, &SEND_FAILED, &ADDRESS, &PRIVATE, &MTU, &NAT_TIMEOUT, &NAT, &CGNAT];
 
 /// Outer IPv4 header, ESP header, IV, trailer and ICV of the smallest form of ESP.
 const ESP_LEAST: u32 = 20 + 8 + 8 + 2 + 16;
@@ -104,6 +104,30 @@ pub(super) const NAT: Known = Known {
     aws_log: None,
 };
 
+pub(super) const CGNAT: Known = Known {
+    code: "UND-CGNAT",
+    stage: Stage::Underlay,
+    severity: Severity::Info,
+    symptoms: &[1, 33],
+    title: "This gateway is behind its provider's NAT",
+    symptom: "Nothing, until the provider changes the public address; then AWS does not answer any more.",
+    cause: "It sends from a shared address (100.64.0.0/10, RFC 6598), which the provider translates, perhaps after a second NAT in between. Many customers share one public address, it changes without notice, and UDP mappings live for a short time.",
+    remedy: "Ask the provider for a public address of your own. With one that changes only a connection with certificates and no customer gateway address is dependable.",
+    aws_log: None,
+};
+
+pub(super) const PRIVATE: Known = Known {
+    code: "UND-GATEWAY-PRIVATE",
+    stage: Stage::Underlay,
+    severity: Severity::Error,
+    symptoms: &[1],
+    title: "AWS knows this gateway by an address that the internet does not route",
+    symptom: "AWS does not answer on UDP 500.",
+    cause: "The customer gateway was made with this machine's private address instead of the public one of the NAT before it. AWS drops what comes from any other address.",
+    remedy: "Find the public address (such as `curl https://checkip.amazonaws.com`), make a customer gateway with it (aws ec2 create-customer-gateway), put it into the connection (aws ec2 modify-vpn-connection --customer-gateway-id), and import again.",
+    aws_log: None,
+};
+
 pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
     let interfaces: Vec<&str> = lines
         .iter()
@@ -183,14 +207,32 @@ fn source(host: &Host, line: &Line<'_>) -> Option<IpAddr> {
     host.underlay.get(&line.outside)?.as_ref().ok()?.source
 }
 
+/// The provider's shared addresses (RFC 6598).
+const fn is_shared(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets()[0] == 100 && v4.octets()[1] >= 64 && v4.octets()[1] < 128,
+        IpAddr::V6(_) => false,
+    }
+}
+
 fn address(host: &Host, line: &Line<'_>, findings: &mut Vec<Finding>) {
+    let down = line.stage() == Some(crate::api::Stage::Down) && line.failing().is_some();
+    if let Some((_, tunnel)) = line.config.filter(|_| down)
+        && is_hidden(tunnel.customer_gateway)
+        && !is_hidden(line.outside)
+    {
+        let seen = format!("customer_gateway is {}, {} is public", tunnel.customer_gateway, line.outside);
+        findings.push(PRIVATE.found().at(&line.label).seen(seen));
+        return;
+    }
     let (Some((_, tunnel)), Some(source)) = (line.config, source(host, line)) else { return };
     if source == tunnel.customer_gateway || line.stage().is_none() {
         return;
     }
     let seen = format!("it sends from {source}, AWS knows it as {}", tunnel.customer_gateway);
     if is_hidden(source) && !is_hidden(tunnel.customer_gateway) {
-        findings.push(NAT.found().at(&line.label).seen(seen));
+        let known = if is_shared(source) { &CGNAT } else { &NAT };
+        findings.push(known.found().at(&line.label).seen(seen));
     } else if line.stage() == Some(crate::api::Stage::Down) {
         findings.push(ADDRESS.found().at(&line.label).seen(seen));
     }

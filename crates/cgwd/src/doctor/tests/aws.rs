@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::{first, found, healthy, never_started, quiet, toml};
+use super::support::{OUTSIDE, first, found, healthy, never_started, quiet, toml};
 use crate::api::Stage;
 use crate::doctor::{Facts, Severity};
 
@@ -236,4 +236,141 @@ fn the_wrong_file_is_no_alarm() {
     });
     quiet(&facts);
     found(&facts, "AWS-NOT-DESCRIBED");
+}
+
+/// What `get-active-vpn-tunnel-status` answers; the algorithms are those of the healthy pair.
+fn active(outside: Option<&str>, change: impl FnOnce(&mut serde_json::Value)) -> serde_json::Value {
+    let mut status = json!({
+        "Phase1EncryptionAlgorithm": "AES256-GCM-16", "Phase2EncryptionAlgorithm": "AES256-GCM-16",
+        "Phase1IntegrityAlgorithm": "SHA2-384", "Phase2IntegrityAlgorithm": "n/a",
+        "Phase1DHGroup": 20, "Phase2DHGroup": 20, "IkeVersion": "ikev2", "ProvisioningStatus": "available",
+    });
+    change(&mut status);
+    match outside {
+        Some(outside) => json!({ "VpnTunnelOutsideIpAddress": outside, "ActiveVpnTunnelStatus": status }),
+        None => json!({ "ActiveVpnTunnelStatus": status }),
+    }
+}
+
+/// AWS's answers beside a description that fits, or alone.
+fn with_active(mut facts: Facts, answers: &[serde_json::Value]) -> Facts {
+    if facts.aws.is_none() {
+        facts = facts.described(|_| {});
+    }
+    let text = serde_json::Value::Array(answers.to_vec()).to_string();
+    let read = crate::doctor::aws_json::Description::parse(&text).unwrap();
+    if let Some(aws) = &mut facts.aws {
+        aws.active = read.active;
+    }
+    facts
+}
+
+#[test]
+fn symptom_29_what_aws_has_negotiated_is_put_beside_our_sas() {
+    let gcm128 =
+        |status: &mut serde_json::Value| status["Phase2EncryptionAlgorithm"] = json!("AES128-GCM-16");
+    let group = |status: &mut serde_json::Value| status["Phase1DHGroup"] = json!(14);
+    quiet(&with_active(healthy("static"), &[active(None, |_| {}), active(Some(OUTSIDE[1]), |_| {})]));
+    let named =
+        first(&with_active(healthy("static"), &[active(Some(OUTSIDE[1]), gcm128)]), "AWS-ACTIVE-DIFFERS");
+    assert_eq!((named.tunnel.as_deref(), named.severity), (Some("tunnel2"), Severity::Warning));
+    assert!(named.cause.contains("phase 2 is AES128-GCM-16 at AWS, AES_GCM_16_256 here"), "{}", named.cause);
+    let cause =
+        first(&with_active(healthy("static"), &[active(Some(OUTSIDE[0]), group)]), "AWS-ACTIVE-DIFFERS")
+            .cause;
+    assert!(cause.contains("the group of phase 1 is 14 at AWS, 20 here"), "{cause}");
+    // AWS does not say of which tunnel its answer is: worth knowing only when it fits none.
+    let facts = with_active(healthy("static"), &[active(None, gcm128)]);
+    assert_eq!(found(&facts, "AWS-ACTIVE-DIFFERS").severity, Severity::Info);
+    let down = failing("IKE-NO-ANSWER");
+    let v1 = |status: &mut serde_json::Value| status["IkeVersion"] = json!("ikev1");
+    let facts = with_active(down, &[active(Some(OUTSIDE[0]), v1)]);
+    assert_eq!(found(&facts, "AWS-ACTIVE-IKEV1").tunnel.as_deref(), Some("tunnel1"));
+    quiet(&with_active(healthy("static"), &[active(Some(OUTSIDE[0]), v1)]));
+}
+
+#[test]
+fn both_answers_are_read_from_one_file_whatever_their_shape() {
+    let describe = json!({ "VpnConnections": [{ "VpnConnectionId": "vpn-1", "State": "available" }] });
+    let status = active(Some(OUTSIDE[0]), |status| {
+        status["ProvisioningStatus"] = json!("pending");
+        status["ProvisioningStatusReason"] = json!("being replaced");
+    });
+    for text in [
+        format!("{describe}\n{status}"),
+        format!("[{describe},{status}]"),
+        format!(
+            "{{\"VpnConnections\":{},\"VpnTunnelOutsideIpAddress\":{},\"ActiveVpnTunnelStatus\":{}}}",
+            describe["VpnConnections"], status["VpnTunnelOutsideIpAddress"], status["ActiveVpnTunnelStatus"]
+        ),
+    ] {
+        let read = crate::doctor::aws_json::Description::parse(&text).unwrap();
+        assert_eq!((read.connections.len(), read.active.len()), (1, 1), "{text}");
+        assert_eq!(read.active[0].outside_ip_address, Some(OUTSIDE[0].parse().unwrap()));
+        assert_eq!(read.active[0].phase1_dh_group, Some(20));
+    }
+    assert!(first(&with_active(healthy("static"), &[status]), "AWS-STATE").cause.contains("being replaced"));
+}
+
+#[test]
+fn timers_and_windows_that_differ_are_worth_knowing() {
+    for (key, value, code, words) in [
+        (
+            "Phase2LifetimeSeconds",
+            json!(1800),
+            "AWS-LIFETIME",
+            "Phase2LifetimeSeconds is 1800 at AWS, 3600 here",
+        ),
+        (
+            "RekeyMarginTimeSeconds",
+            json!(600),
+            "AWS-LIFETIME",
+            "RekeyMarginTimeSeconds is 600 at AWS, 270 here",
+        ),
+        ("DpdTimeoutSeconds", json!(90), "AWS-DPD", "DpdTimeoutSeconds is 90 at AWS, 40 here"),
+        ("DpdTimeoutAction", json!("none"), "AWS-DPD", "DpdTimeoutAction is none"),
+        ("ReplayWindowSize", json!(64), "AWS-REPLAY-WINDOW", "ReplayWindowSize is 64 at AWS, 1024 here"),
+    ] {
+        let facts = option(healthy("static"), key, value);
+        let finding = found(&facts, code);
+        assert!(finding.cause.contains(words), "{}", finding.cause);
+        quiet(&facts);
+    }
+    let facts = option(healthy("static"), "ReplayWindowSize", json!(1024));
+    assert!(
+        !crate::doctor::examine(&facts).findings.iter().any(|finding| finding.code == "AWS-REPLAY-WINDOW")
+    );
+}
+
+#[test]
+fn symptoms_17_and_35_a_detached_gateway_and_a_forgotten_tunnel_are_told() {
+    let facts = healthy("static").described(|connection| {
+        connection["GatewayAssociationState"] = json!("not-associated");
+    });
+    first(&facts, "AWS-GATEWAY-DETACHED");
+    quiet(
+        &healthy("static")
+            .described(|connection| connection["GatewayAssociationState"] = json!("associated")),
+    );
+    let mut facts = healthy("static");
+    facts.running_mut().status.connections[0].tunnels.truncate(1);
+    let text = toml("static", "");
+    let end = text.rfind("[[connection.tunnel]]").unwrap();
+    let facts = facts.with_config(&text[..end]).described(|_| {});
+    assert!(found(&facts, "AWS-TUNNEL-UNUSED").cause.contains(OUTSIDE[1]));
+}
+
+#[test]
+fn symptom_06_a_clock_that_is_behind_awss_is_told() {
+    let with = |change: &str| {
+        healthy("static")
+            .described(|connection| connection["VgwTelemetry"][0]["LastStatusChange"] = json!(change))
+    };
+    // It was looked at on 2026-08-01 at 12:00.
+    assert!(first(&with("2026-08-01T13:00:00+00:00"), "HOST-CLOCK").cause.contains("3600 s in our future"));
+    quiet(&with("2026-08-01T12:02:00.000Z"));
+    quiet(&with("2026-07-01T13:00:00+00:00"));
+    let mut facts = healthy("static");
+    facts.now_ms = 1_000;
+    first(&facts, "HOST-CLOCK");
 }

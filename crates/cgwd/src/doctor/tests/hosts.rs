@@ -271,3 +271,31 @@ fn a_refused_reload_is_told_until_the_next_good_one() {
     assert!(first(&facts, "CONFIG-REJECTED").cause.contains("unknown key"));
     quiet(&facts.event(0, "CONFIG-RELOADED", "", 30));
 }
+
+#[test]
+fn symptom_01_a_gateway_that_aws_knows_by_a_private_address_is_told() {
+    let text =
+        toml("static", "").replace("customer_gateway = \"192.0.2.1\"", "customer_gateway = \"192.168.7.2\"");
+    let facts = healthy("static").failing(0, Stage::Down, "IKE-NO-ANSWER", "silence").with_config(&text);
+    let finding = first(&facts, "UND-GATEWAY-PRIVATE");
+    assert!(finding.cause.contains("192.168.7.2") && finding.remedy.contains("checkip"));
+    assert_eq!(found(&facts, "IKE-NO-ANSWER").because_of.as_deref(), Some("UND-GATEWAY-PRIVATE"));
+    // A connection over Direct Connect has private addresses on both sides.
+    quiet(&healthy("static").with_config(&text));
+}
+
+#[test]
+fn symptom_33_a_providers_shared_address_is_worth_knowing() {
+    let behind = |source: &str| {
+        let mut facts = healthy("static");
+        let host = facts.host_mut();
+        host.addresses.retain(|(interface, _)| interface != "wan0");
+        for found in host.underlay.values_mut().flatten() {
+            found.source = Some(source.parse().unwrap());
+        }
+        facts
+    };
+    found(&behind("100.64.3.2"), "UND-CGNAT");
+    quiet(&behind("100.64.3.2"));
+    found(&behind("192.168.1.2"), "UND-NAT");
+}

@@ -1,6 +1,6 @@
 //! What follows from packets of the doctor's own.
 
-use super::support::{OUTSIDE, first, found, healthy, quiet, toml};
+use super::support::{OUTSIDE, first, found, healthy, never_started, quiet, toml};
 use crate::doctor::measure::{End, Forward, Hop, Mtu, Outside, Path, Refusal};
 use crate::doctor::{Facts, examine};
 
@@ -133,6 +133,16 @@ fn symptom_17_a_way_that_ends_before_the_tunnel_is_told_with_the_kernels_words()
     assert!(first(&refused(Refusal::Off), "PATH-NOT-FORWARDED").remedy.contains("net.ipv4.ip_forward=1"));
     let remedy = first(&refused(Refusal::ReversePath), "PATH-NOT-FORWARDED").remedy;
     assert!(remedy.contains("net.ipv4.conf.lan0.rp_filter=2"), "{remedy}");
+    // Without a daemon there is no tunnel, and that is the cause.
+    let mut facts = never_started();
+    facts.measured.path = with_path(|path| {
+        path.route = Ok("wan0".to_owned());
+        (path.tunnel, path.forward, path.end) = (None, None, End::NotSent);
+    })
+    .measured
+    .path;
+    first(&facts, "HOST-NO-DAEMON");
+    assert_eq!(found(&facts, "PATH-NOT-ROUTED").because_of.as_deref(), Some("HOST-NO-DAEMON"));
     // The machine as a whole does not forward: one cause.
     let mut facts = refused(Refusal::Off);
     facts.host_mut().forwarding_v4 = Some(false);
