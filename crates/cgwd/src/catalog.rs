@@ -105,7 +105,7 @@ codes! {
     IkeVersion = "IKE-VERSION", Error,
         "The peer speaks IKEv1 only",
         "The tunnel options at AWS allow only ikev1. IKEv1 is obsolete (RFC 9395) and not spoken here.",
-        "Allow ikev2 in the tunnel options: aws ec2 modify-vpn-tunnel-options --tunnel-options IKEVersions=[{Value=ikev2}].";
+        "Allow ikev2 in the tunnel options: aws ec2 modify-vpn-tunnel-options --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS --tunnel-options IKEVersions=[{Value=ikev2}].";
     IkeIdMismatch = "IKE-ID-MISMATCH", Error,
         "The peer identifies itself as somebody else",
         "The peer proved the key, but its identity is not the one configured. AWS identifies itself by the tunnel's outside address.",
@@ -157,7 +157,7 @@ codes! {
     IkeProtocol = "IKE-PROTOCOL", Error,
         "The peer's message cannot be processed",
         "The peer sent an authenticated message that breaks the protocol, or one with a critical payload that is not understood (UNSUPPORTED_CRITICAL_PAYLOAD).",
-        "Report it with the output of cgwd events; the daemon keeps trying.";
+        "Report it with a `cgwd bundle`; the daemon keeps trying.";
     IkeLivenessLost = "IKE-LIVENESS-LOST", Error,
         "The peer stopped answering",
         "IKE requests on an established SA were repeated and not answered: the path is cut, the endpoint is gone, or it lost its state.",

@@ -83,17 +83,17 @@ known! {
         "AWS expects another address of ours",
         "AWS does not answer on UDP 500, or refuses with AUTHENTICATION_FAILED.",
         "AWS answers only the IP address of the customer gateway resource, and takes it as our identity.",
-        "Send from that address, or make a customer gateway with the right one: aws ec2 create-customer-gateway, then aws ec2 modify-vpn-connection --customer-gateway-id. Import again afterwards.";
+        "Send from that address, or make a customer gateway with the right one: aws ec2 create-customer-gateway, then aws ec2 modify-vpn-connection --vpn-connection-id ID --customer-gateway-id cgw-…. Import again afterwards.";
     IKEV1_ONLY = "AWS-IKEV1-ONLY", Error, [8],
         "The tunnel options at AWS allow IKEv1 only",
         "The tunnel does not come up; NO_PROPOSAL_CHOSEN, INVALID_MAJOR_VERSION or silence.",
         "IKEVersions was narrowed to ikev1, which is obsolete (RFC 9395) and not spoken here.",
-        "aws ec2 modify-vpn-tunnel-options --tunnel-options 'IKEVersions=[{Value=ikev2}]' for this outside address.";
+        "aws ec2 modify-vpn-tunnel-options --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS --tunnel-options 'IKEVersions=[{Value=ikev2}]'.";
     IKE_ALGORITHMS = "AWS-IKE-ALGORITHMS", Error, [3, 4],
         "AWS allows none of our phase 1 algorithms",
         "The tunnel does not come up; NO_PROPOSAL_CHOSEN.",
         "The tunnel options at AWS and the configuration have nothing in common.",
-        "Change one side: [connection.tunnel.ike] here, or aws ec2 modify-vpn-tunnel-options there.",
+        "Change one side: [connection.tunnel.ike] here, or AWS's, such as aws ec2 modify-vpn-tunnel-options --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS --tunnel-options 'Phase1EncryptionAlgorithms=[{Value=AES256-GCM-16}],Phase1IntegrityAlgorithms=[{Value=SHA2-384}],Phase1DHGroupNumbers=[{Value=20}]'.",
         aws "AWS tunnel received: No Proposal Match Found by AWS";
     PSK = "AWS-PSK-DIFFERS", Error, [5],
         "AWS has another pre-shared key for this tunnel",
@@ -105,12 +105,12 @@ known! {
         "AWS describes no pre-shared key for this tunnel",
         "The tunnel does not come up; AUTHENTICATION_FAILED.",
         "The connection authenticates with certificates (the customer gateway has a CertificateArn), which is not supported here; or the caller may not read the key.",
-        "Take a customer gateway without a certificate: aws ec2 modify-vpn-connection --customer-gateway-id, and import again.";
+        "Take a customer gateway without a certificate: aws ec2 modify-vpn-connection --vpn-connection-id ID --customer-gateway-id cgw-…, and import again.";
     ESP_ALGORITHMS = "AWS-ESP-ALGORITHMS", Error, [9],
         "AWS allows none of our phase 2 algorithms",
         "IKE comes up, the tunnel does not; NO_PROPOSAL_CHOSEN.",
         "The tunnel options at AWS and the configuration have nothing in common.",
-        "Change one side: [connection.tunnel.esp] here, or aws ec2 modify-vpn-tunnel-options there.",
+        "Change one side: [connection.tunnel.esp] here, or AWS's, such as aws ec2 modify-vpn-tunnel-options --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS --tunnel-options 'Phase2EncryptionAlgorithms=[{Value=AES256-GCM-16}],Phase2IntegrityAlgorithms=[{Value=SHA2-384}],Phase2DHGroupNumbers=[{Value=20}]'.",
         aws "AWS tunnel Phase 2 was unable to establish while keeping Phase 1";
     PFS = "AWS-PFS-GROUPS", Warning, [11],
         "AWS allows none of our groups for perfect forward secrecy",
@@ -122,7 +122,7 @@ known! {
         "The network CIDRs of the connection at AWS are narrowed",
         "TS_UNACCEPTABLE, or some networks get no answer.",
         "LocalIpv4NetworkCidr (our side) or RemoteIpv4NetworkCidr (AWS's side) is not 0.0.0.0/0 and does not cover our networks.",
-        "aws ec2 modify-vpn-connection-options --local-ipv4-network-cidr 0.0.0.0/0 --remote-ipv4-network-cidr 0.0.0.0/0; routes decide then.",
+        "aws ec2 modify-vpn-connection-options --vpn-connection-id ID --local-ipv4-network-cidr 0.0.0.0/0 --remote-ipv4-network-cidr 0.0.0.0/0; routes decide then.",
         aws "AWS tunnel received: TS_UNACCEPTABLE";
     INSIDE = "AWS-INSIDE-CIDR", Error, [16],
         "The inside addresses differ from AWS's",
@@ -186,7 +186,7 @@ known! {
         "AWS waits for us to begin",
         "Nothing, while this gateway runs: it begins again for ever.",
         "The startup action is `add`. With `start` AWS begins as well, so a tunnel comes back even when this gateway only answers.",
-        "Optional: aws ec2 modify-vpn-tunnel-options --tunnel-options StartupAction=start.";
+        "Optional: aws ec2 modify-vpn-tunnel-options --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS --tunnel-options StartupAction=start.";
     LIFETIME = "AWS-LIFETIME", Info, [11],
         "AWS's lifetimes are shorter than the configuration says",
         "Nothing: AWS rekeys first.",
@@ -221,12 +221,12 @@ known! {
         "AWS's anti-replay window is smaller than ours",
         "Uploads are slower than downloads on a way that changes the order of packets.",
         "ReplayWindowSize was lowered in the tunnel options; packets of ours that arrive later than it is wide are dropped at AWS, which counts them nowhere.",
-        "aws ec2 modify-vpn-tunnel-options --tunnel-options ReplayWindowSize=1024 for this outside address.";
+        "aws ec2 modify-vpn-tunnel-options --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS --tunnel-options ReplayWindowSize=1024.";
     LOGS_OFF = "AWS-LOGS-OFF", Info, [],
         "The tunnel activity log is off at AWS",
         "The AWS log lines named by the doctor can be looked for nowhere.",
         "LogEnabled is false for this tunnel.",
-        "Turn it on before the next incident: aws ec2 modify-vpn-tunnel-options --tunnel-options 'LogOptions={CloudWatchLogOptions={LogEnabled=true,LogGroupArn=ARN}}' (this replaces the tunnel's endpoint; do one tunnel at a time).";
+        "Turn it on before the next incident: aws ec2 modify-vpn-tunnel-options --vpn-connection-id ID --vpn-tunnel-outside-ip-address ADDRESS --tunnel-options 'LogOptions={CloudWatchLogOptions={LogEnabled=true,LogGroupArn=ARN}}' (this replaces the tunnel's endpoint; do one tunnel at a time).";
     NOT_DESCRIBED = "AWS-NOT-DESCRIBED", Info, [],
         "The AWS file does not describe this connection",
         "Nothing; AWS's view could not be compared.",

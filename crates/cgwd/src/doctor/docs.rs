@@ -140,6 +140,21 @@ mod tests {
                 assert!(!body.contains("  "), "{}: {body}", known.code);
             }
             assert!(!known.title.ends_with('.'), "{}", known.code);
+            // What people copy must work: AWS's command line wants to know of what.
+            for (command, flags) in [
+                (
+                    "modify-vpn-tunnel-options",
+                    &["--vpn-connection-id ID", "--vpn-tunnel-outside-ip-address"][..],
+                ),
+                ("modify-vpn-connection ", &["--vpn-connection-id ID"]),
+                ("modify-vpn-connection-options", &["--vpn-connection-id ID"]),
+            ] {
+                for rest in known.remedy.split(&format!("aws ec2 {command}")).skip(1) {
+                    for flag in flags {
+                        assert!(rest.contains(flag), "{}: {command} without {flag}", known.code);
+                    }
+                }
+            }
         }
     }
 

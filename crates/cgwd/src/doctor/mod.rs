@@ -211,5 +211,27 @@ pub fn examine(facts: &Facts) -> Report {
     path::examine(facts, &lines, &mut findings);
     redundancy::examine(facts, &lines, &mut findings);
     aws::examine(facts, &lines, &mut findings);
+    for finding in &mut findings {
+        name_the_connection(finding, &lines);
+    }
     Report { schema: SCHEMA, findings: fold::root_cause_first(findings, &lines) }
+}
+
+/// AWS's commands, ready to be copied: the connection and the tunnel's outside address stand in them.
+fn name_the_connection(finding: &mut Finding, lines: &[facts::Line<'_>]) {
+    let line = match &finding.tunnel {
+        Some(tunnel) => lines.iter().find(|line| line.label == *tunnel),
+        // Of several connections a finding without a tunnel may be about any.
+        None => lines.first().filter(|first| lines.iter().all(|line| line.connection == first.connection)),
+    };
+    let Some(line) = line.filter(|line| line.connection.starts_with("vpn-")) else { return };
+    for flag in ["--vpn-connection-id", "--vpn-connection-ids"] {
+        finding.remedy =
+            finding.remedy.replace(&format!("{flag} ID"), &format!("{flag} {}", line.connection));
+    }
+    if finding.tunnel.is_some() {
+        let flag = "--vpn-tunnel-outside-ip-address";
+        finding.remedy =
+            finding.remedy.replace(&format!("{flag} ADDRESS"), &format!("{flag} {}", line.outside));
+    }
 }

@@ -64,7 +64,7 @@ pub(super) const ADDRESS: Known = Known {
     title: "This machine sends from another public address than AWS expects",
     symptom: "AWS does not answer on UDP 500, or refuses with AUTHENTICATION_FAILED.",
     cause: "AWS answers only the IP address of the customer gateway resource. A customer gateway cannot be changed at AWS; it is replaced.",
-    remedy: "Send from that address (`bind`), or make a new customer gateway with the right address and put it into the connection (aws ec2 modify-vpn-connection --customer-gateway-id).",
+    remedy: "Send from that address (`bind`), or make a new customer gateway with the right address and put it into the connection (aws ec2 modify-vpn-connection --vpn-connection-id ID --customer-gateway-id cgw-…).",
     aws_log: None,
 };
 
@@ -124,7 +124,7 @@ pub(super) const PRIVATE: Known = Known {
     title: "AWS knows this gateway by an address that the internet does not route",
     symptom: "AWS does not answer on UDP 500.",
     cause: "The customer gateway was made with this machine's private address instead of the public one of the NAT before it. AWS drops what comes from any other address.",
-    remedy: "Find the public address (such as `curl https://checkip.amazonaws.com`), make a customer gateway with it (aws ec2 create-customer-gateway), put it into the connection (aws ec2 modify-vpn-connection --customer-gateway-id), and import again.",
+    remedy: "Find the public address (such as `curl https://checkip.amazonaws.com`), make a customer gateway with it (aws ec2 create-customer-gateway), put it into the connection (aws ec2 modify-vpn-connection --vpn-connection-id ID --customer-gateway-id cgw-…), and import again.",
     aws_log: None,
 };
 

@@ -81,7 +81,9 @@ fn symptom_06_a_tunnel_without_a_key_is_told_when_it_fails_and_not_with_secrets_
 #[test]
 fn symptom_08_ikev1_only_is_told() {
     let facts = option(failing("IKE-NO-ANSWER"), "IkeVersions", json!([{ "Value": "ikev1" }]));
-    first(&facts, "AWS-IKEV1-ONLY");
+    let remedy = first(&facts, "AWS-IKEV1-ONLY").remedy;
+    let flags = format!("--vpn-connection-id vpn-1 --vpn-tunnel-outside-ip-address {} ", OUTSIDE[0]);
+    assert!(remedy.contains(&flags), "ready to be copied: {remedy}");
     quiet(&option(healthy("static"), "IkeVersions", json!([{ "Value": "ikev1" }, { "Value": "ikev2" }])));
 }
 
