@@ -2,6 +2,7 @@
 //!
 //! * [`mtu`]: does a packet as large as the tunnel promises come back through it? One echo where it does.
 //! * [`path`]: where does the way to a host end? Only when somebody asks for a host.
+//! * [`rate`]: is a tunnel near AWS's limit?
 //! * [`silence`]: are packets that want an answer among those that get none? Only where the counters look like it.
 //!
 //! What was found are values in [`Measured`]; what follows from them is decided elsewhere.
@@ -10,6 +11,7 @@ mod echo;
 mod message;
 mod mtu;
 mod path;
+mod rate;
 mod silence;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ pub use path::Target;
 pub struct Measured {
     /// How large a packet passes, by AWS's outside address.
     pub mtu: BTreeMap<IpAddr, Mtu>,
+    /// Bits a second of tunnels that carry much, by AWS's outside address.
+    pub rate: BTreeMap<IpAddr, u64>,
     /// The way to the host that was asked for.
     pub path: Option<Path>,
     /// Packets that want an answer and got none, by connection; a connection that is missing was not looked at.
@@ -175,7 +179,9 @@ pub fn measure(facts: &Facts, to: Option<Target>) -> Result<Measured, CannotMeas
     if facts.host.is_none() {
         return Ok(Measured::default());
     }
-    let mut measured = Measured { mtu: mtu::measure(facts), ..Measured::default() };
+    // Before anything is sent, so that nobody's traffic is disturbed by what is measured.
+    let rate = rate::measure(facts);
+    let mut measured = Measured { mtu: mtu::measure(facts), rate, ..Measured::default() };
     if let Some(to) = to {
         measured.path = Some(path::follow(facts, to, &measured.mtu)?);
     }

@@ -7,7 +7,7 @@ use crate::api;
 use crate::catalog::Code;
 
 pub(super) const CODES: &[&Known] =
-    &[&PROBE_LOST, &DATA_PLANE, &WAITING, &NO_PROBE, &LOSSY, &TOO_BIG, &FLAPPING, &GOODBYES];
+    &[&PROBE_LOST, &DATA_PLANE, &WAITING, &NO_PROBE, &LOSSY, &TOO_BIG, &FLAPPING, &GOODBYES, &RATE];
 
 /// A tunnel whose SAs came up has this long until its inside address answers.
 const ANSWER_SECONDS: f64 = 10.0;
@@ -17,6 +17,9 @@ const LOSS: f64 = 0.05;
 const PROBES_LEAST: u64 = 30;
 /// So many times down in an hour is too often.
 const DOWNS_LEAST: usize = 4;
+/// Bits a second that AWS carries in one tunnel, and the share of it that is worth knowing of.
+const RATE_MAX: u64 = 1_250_000_000;
+const RATE_SHARE: u64 = 80;
 /// So many goodbyes in an hour are too many.
 const GOODBYES_LEAST: usize = 3;
 
@@ -101,6 +104,18 @@ pub(super) const GOODBYES: Known = Known {
     aws_log: Some("AWS tunnel is sending DELETE"),
 };
 
+pub(super) const RATE: Known = Known {
+    code: "TUN-RATE",
+    stage: Stage::Tunnel,
+    severity: Severity::Info,
+    symptoms: &[],
+    title: "The tunnel carries nearly as much as AWS takes",
+    symptom: "Throughput does not rise any further, with losses in bursts.",
+    cause: "AWS carries at most 1.25 Gbit/s in one tunnel, and drops the rest without telling anybody (5 Gbit/s with TunnelBandwidth=large).",
+    remedy: "Behind a transit gateway use several tunnels at once: multipath = true for a BGP connection whose VpnEcmpSupport is on, or more connections, or TunnelBandwidth=large (5 Gbit/s a tunnel). A virtual private gateway has no such means; consider Direct Connect.",
+    aws_log: None,
+};
+
 pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Finding>) {
     for line in lines {
         failing(line, findings);
@@ -110,6 +125,12 @@ pub(super) fn examine(facts: &Facts, lines: &[Line<'_>], findings: &mut Vec<Find
         }
         quality(line, findings);
         often(facts, line, findings);
+        if let Some(rate) =
+            facts.measured.rate.get(&line.outside).filter(|rate| **rate * 100 > RATE_MAX * RATE_SHARE)
+        {
+            let seen = format!("{} Mbit/s just now", rate / 1_000_000);
+            findings.push(RATE.found().at(&line.label).seen(seen));
+        }
     }
 }
 

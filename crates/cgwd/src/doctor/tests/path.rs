@@ -154,3 +154,15 @@ fn symptom_17_a_way_that_ends_before_the_tunnel_is_told_with_the_kernels_words()
     });
     assert!(first(&facts, "PATH-NOT-FORWARDED").remedy.contains("ip rule"));
 }
+
+#[test]
+fn a_tunnel_that_is_nearly_full_is_worth_knowing() {
+    let with = |rate| {
+        let mut facts = healthy("static");
+        facts.measured.rate.insert(OUTSIDE[0].parse().unwrap(), rate);
+        facts
+    };
+    assert!(found(&with(1_200_000_000), "TUN-RATE").cause.contains("1200 Mbit/s"));
+    quiet(&with(1_200_000_000));
+    assert!(!examine(&with(700_000_000)).findings.iter().any(|finding| finding.code == "TUN-RATE"));
+}
