@@ -53,7 +53,8 @@ impl Error {
 fn remedy(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
-            " (needs CAP_NET_ADMIN, and CAP_NET_RAW for protocol 50; run as root or grant the capability)"
+            " (needs CAP_NET_ADMIN, CAP_NET_BIND_SERVICE for ports below 1024, and CAP_NET_RAW for protocol 50; run as \
+             root or grant the capability)"
         }
         Some(libc::EADDRINUSE) => {
             " (another IPsec daemon may hold the port; stop it, or look with `ss -ulpn`)"
