@@ -24,6 +24,7 @@ mod failures;
 mod families;
 mod fragmentation;
 mod hooks;
+mod journal;
 mod keepalived;
 mod keys;
 mod matrix;

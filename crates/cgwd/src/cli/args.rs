@@ -55,6 +55,8 @@ pub(super) enum Command {
     /// started.
     Doctor(Doctor),
     /// Show what happened to which tunnel, why, and how long it took
+    ///
+    /// When the daemon is down, what it left in its state directory (/var/lib/cgwd) is shown.
     Events(Events),
     /// Show the routes we own, and why each egress was chosen
     Routes(Routes),
@@ -69,6 +71,9 @@ pub(super) enum Command {
     /// Put a drained tunnel back into service
     Undrain(OneTunnel),
     /// Apply the changed configuration file; untouched tunnels keep their SAs
+    ///
+    /// Prints what becomes of each tunnel, and why. When the file has an error, nothing changes. `--dry-run` only
+    /// prints.
     Reload(Reload),
     /// Put what AWS Support asks for into one archive
     ///
@@ -79,8 +84,9 @@ pub(super) enum Command {
     Bundle(Bundle),
     /// Write the decrypted packets of the tunnels to standard output, for tcpdump or Wireshark
     ///
-    /// The format is pcapng, with one interface a tunnel and the direction of each packet; what is captured is the
-    /// inner traffic as it enters or leaves the tunnel, the daemon's own probes included.
+    /// The format is pcapng, with one interface a tunnel and the direction of each packet;
+    /// what is captured is the inner traffic as it enters or leaves the tunnel, the daemon's
+    /// own probes included.
     ///
     ///     cgwd capture | tcpdump -nr -
     ///     cgwd capture --tunnel tunnel1 --count 100 > inner.pcapng
@@ -132,8 +138,9 @@ pub(super) struct Run {
     ///
     ///     WIRESHARK_CONFIG_DIR=DIR tshark -r capture-of-the-outside.pcap
     ///
-    /// For analysis only. There is no key for it in the configuration and no command that asks a running daemon for
-    /// it, so that it cannot stay on by mistake; a warning stands in the log and in the events while it is on.
+    /// For analysis only. There is no key for it in the configuration and no command that
+    /// asks a running daemon for it, so that it cannot stay on by mistake; a warning stands
+    /// in the log and in the events while it is on.
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub(super) export_keys_to: Option<PathBuf>,
 }

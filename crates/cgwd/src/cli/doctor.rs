@@ -13,7 +13,8 @@ use crate::doctor::{Facts, examine, render};
 pub(super) async fn run(socket: &Path, doctor: &Doctor) -> Result<u8, Failure> {
     let aws = match &doctor.aws_json {
         Some(path) => Some(read_aws(path).map_err(|error| {
-            Failure::new(EXIT_FAILED, format!("cgwd: cannot read {}: {error}", path.display()))
+            let remedy = "make it with: aws ec2 describe-vpn-connections > FILE";
+            Failure::new(EXIT_FAILED, format!("cgwd: cannot read {}: {error}; {remedy}", path.display()))
         })?),
         None => None,
     };

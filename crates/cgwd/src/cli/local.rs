@@ -51,7 +51,12 @@ fn read_input(path: &Path) -> Result<(String, String), Failure> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes))
     };
-    result.map_err(|error| Failure::new(EXIT_FAILED, format!("cgwd: cannot read {name}: {error}")))?;
+    result.map_err(|error| {
+        Failure::new(
+            EXIT_FAILED,
+            format!("cgwd: cannot read {name}: {error}; check the path, or give `-` for standard input"),
+        )
+    })?;
     if bytes.len() as u64 > INPUT_BYTES_MAX {
         let message =
             format!("cgwd: {name} is larger than {} MiB; that is no AWS file", INPUT_BYTES_MAX >> 20);

@@ -26,7 +26,7 @@ type Question = hyper::Request<Full<Bytes>>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody listens.
-    #[error("no daemon answers on {}: {source}; is it running (systemctl status cgwd), and may this user reach it (sudo)? A daemon started with --socket needs the same --socket here", .path.display())]
+    #[error("no daemon answers on {}: {source}; {}", .path.display(), remedy(.source.kind()))]
     Unreachable {
         /// The socket.
         path: PathBuf,
@@ -49,6 +49,15 @@ pub enum Error {
         /// Why, in the daemon's words.
         message: String,
     },
+}
+
+const fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "this user may not reach it: try sudo",
+        _ => {
+            "is it running (systemctl status cgwd)? A daemon that was started with --socket needs the same --socket here"
+        }
+    }
 }
 
 /// Asks one daemon.
