@@ -55,6 +55,8 @@ pub(super) fn markdown(run: &Run) -> String {
         for (title, columns) in tables {
             table(&mut text, run, mode, title, &columns);
         }
+        long_runs(&mut text, run, mode);
+        many(&mut text, run, mode);
         cores(&mut text, run, mode);
         profile(&mut text, run, mode);
         verdicts(&mut text, run, mode);
@@ -205,6 +207,61 @@ fn cores(text: &mut String, run: &Run, mode: Mode) {
         heads.join(" | "),
         "---:|".repeat(heads.len())
     );
+}
+
+/// What takes minutes: five at 80 % load, gigabytes compared octet by octet, a slow way that loses packets.
+fn long_runs(text: &mut String, run: &Run, mode: Mode) {
+    let columns = [
+        column("80 % load for minutes: datagrams", "soak", "sent"),
+        column("lost", "soak", "lost"),
+        column("reordered", "soak", "reordered"),
+        column("round trip p99, ms", "soak", "rtt_p99_ms"),
+        column("transfer up, GB, all octets right", "transfer", "upload_gb"),
+        column("down, GB", "transfer", "download_gb"),
+        column("20 ms and 1 % loss: 8 streams, Gbit/s", "tcp8_lossy", "gbit"),
+    ];
+    table(text, run, mode, "Long runs, and a lossy way", &columns);
+    let lossy = |kind| run.stat(mode, kind, "tcp8_lossy", "gbit").map(|stat| stat.median);
+    for kind in run.kinds(mode).into_iter().filter(|kind| kind.is_ours()) {
+        if let (Some(ours), Some(plain)) = (lossy(kind), lossy(Kind::Plain)) {
+            let share = ours / plain * 100.0;
+            let _ =
+                writeln!(text, "Over the lossy way, {}: {share:.0} % of plain forwarding.\n", kind.name());
+        }
+    }
+}
+
+/// Many connections in one daemon, beside one.
+fn many(text: &mut String, run: &Run, mode: Mode) {
+    const COLUMNS: [(&str, &str); 6] = [
+        ("tunnels", "tunnels"),
+        ("all up after, s", "all_up_s"),
+        ("RSS, MiB", "rss_mib"),
+        ("RSS at most, MiB", "highest_mib"),
+        ("idle CPU, ms/s", "idle_cpu_ms_per_s"),
+        ("idle CPU, us/s for each tunnel", "idle_cpu_us_per_s_and_tunnel"),
+    ];
+    let tests: std::collections::BTreeSet<&str> = run
+        .samples
+        .iter()
+        .filter(|sample| sample.mode == mode)
+        .filter_map(|sample| Some(sample.test.as_str()).filter(|test| test.starts_with("many_")))
+        .collect();
+    if tests.is_empty() {
+        return;
+    }
+    let heads = COLUMNS.map(|(head, _)| head);
+    let _ = writeln!(
+        text,
+        "**Many connections in one daemon, two tunnels each**\n\n| {} |\n|{}",
+        heads.join(" | "),
+        "---:|".repeat(heads.len())
+    );
+    for test in tests {
+        let cells = COLUMNS.map(|(_, value)| cell(run.stat(mode, Kind::Cgwd, test, value), 1.0));
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
+    }
+    text.push('\n');
 }
 
 /// Nanoseconds for each segment, the dearest first within its thread.
