@@ -148,11 +148,18 @@ impl<'t> BgpWorld<'t> {
     }
 
     /// Starts the daemon and waits until `count` of its routes stand in the kernel: how long that took since the
-    /// start, and since the first End-of-RIB (where there is none, since Established).
-    pub fn fill(&mut self, count: usize) -> Result<(Duration, Duration)> {
+    /// start, since the first End-of-RIB (where there is none, since Established), and since a session had as many.
+    pub fn fill(&mut self, count: usize) -> Result<(Duration, Duration, Duration)> {
         let began = Instant::now();
         self.world.gateway.start()?;
-        let full = || self.kernel_routes().is_ok_and(|routes| routes == count);
+        let mut received = None;
+        let has = |side| self.session(side).is_ok_and(|it| it["received"] == count);
+        let full = || {
+            if received.is_none() && Side::BOTH.into_iter().any(has) {
+                received = Some(Instant::now());
+            }
+            self.kernel_routes().is_ok_and(|routes| routes == count)
+        };
         wait::until(BGP_UP * 3, "the kernel's table to be full", full)
             .with_context(|| format!("{:?}\n{:?}", self.kernel_routes(), self.session(Side::One)))?;
         let took = began.elapsed();
@@ -160,7 +167,8 @@ impl<'t> BgpWorld<'t> {
         let events = self.gateway().events()?;
         let named = |code: &str| events.iter().find(|event| event["code"] == code);
         let event = named("BGP-SYNCHRONISED").or_else(|| named("BGP-UP")).context("no session")?;
-        Ok((took, since(event["time"].as_str().unwrap_or_default(), filled)?))
+        let behind = received.map_or(Duration::ZERO, |at| at.elapsed());
+        Ok((took, since(event["time"].as_str().unwrap_or_default(), filled)?, behind))
     }
 
     /// Waits for an event whose text holds `words`.

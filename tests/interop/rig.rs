@@ -33,9 +33,14 @@ impl Rig {
         Some(Self { topology, _alone: alone })
     }
 
+    /// Whether this run may take long.
+    pub fn soaking() -> bool {
+        std::env::var_os("CGWD_SOAK").is_some()
+    }
+
     /// The same for what takes long or judges percentiles: only with `CGWD_SOAK=1`, on a machine that does nothing else.
     pub fn soak() -> Option<Self> {
-        if std::env::var_os("CGWD_SOAK").is_none() {
+        if !Self::soaking() {
             println!("skipped: a soak; set CGWD_SOAK=1 on a quiet machine");
             return None;
         }

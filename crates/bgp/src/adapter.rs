@@ -278,8 +278,13 @@ impl Link {
                 _ => {}
             }
         }
-        if was_waiting && self.session.state() == SessionState::OpenConfirm {
-            steps.extend(self.negotiated().map(Step::Opened));
+        if was_waiting
+            && self.session.state() == SessionState::OpenConfirm
+            && let Some(negotiated) = self.negotiated()
+        {
+            //= RFC 4271 §6.8: connections are examined when the OPEN is received. Only the one that stays is
+            // confirmed by a KEEPALIVE: the other side would take a connection for established that ends at once.
+            steps.insert(0, Step::Opened(negotiated));
         }
         steps
     }

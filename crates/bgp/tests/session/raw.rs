@@ -370,6 +370,7 @@ fn a_new_connection_does_not_disturb_an_established_session() {
     assert!(seen.notices.contains(&Notice::Collision(rival)));
     assert!(!seen.closed, "the old one stays");
     assert_eq!(notification(&seen), Some((6, 7)));
+    assert_eq!((seen.sent[18], seen.sent.len()), (3, 21), "a NOTIFICATION and no KEEPALIVE before it");
     assert_eq!(speaker.status().state, State::Established);
 }
 

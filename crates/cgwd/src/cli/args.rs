@@ -229,6 +229,9 @@ pub(super) struct Bgp {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Ask the neighbour of this tunnel for all its routes again (RFC 2918); the session stays
+    #[arg(long, value_name = "TUNNEL", conflicts_with = "json")]
+    pub(super) refresh: Option<String>,
 }
 
 /// A command that concerns one tunnel.

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::control::Action;
-use args::{Cli, Command, RekeyWhat};
+use args::{Bgp, Cli, Command, RekeyWhat};
 
 /// A request that failed: wrong input, or the daemon said no.
 pub(crate) const EXIT_FAILED: u8 = 2;
@@ -64,6 +64,9 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         Command::Wait(wait) => remote::block_on(remote::wait(socket, wait.for_, wait.timeout)),
         Command::Doctor(doctor) => remote::block_on(doctor::run(socket, &doctor)),
         Command::Events(events) => remote::block_on(remote::events(socket, events.follow, events.json)),
+        Command::Bgp(Bgp { refresh: Some(tunnel), .. }) => {
+            remote::block_on(remote::act(socket, &tunnel, Action::RefreshBgp))
+        }
         Command::Bgp(bgp) => remote::block_on(remote::bgp(socket, bgp.json)),
         Command::Routes(routes) => remote::block_on(remote::routes(socket, routes.json)),
         Command::Reset(one) => remote::block_on(remote::act(socket, &one.tunnel, Action::Reset)),

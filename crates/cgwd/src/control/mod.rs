@@ -89,11 +89,14 @@ pub enum Action {
     Drain,
     /// Put it back into service.
     Undrain,
+    /// Ask the BGP neighbour for all its routes again.
+    RefreshBgp,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Reset, Self::RekeyIke, Self::RekeyChild, Self::Drain, Self::Undrain];
+    pub const ALL: [Self; 6] =
+        [Self::Reset, Self::RekeyIke, Self::RekeyChild, Self::Drain, Self::Undrain, Self::RefreshBgp];
 
     /// The last part of the path.
     pub const fn name(self) -> &'static str {
@@ -103,6 +106,7 @@ impl Action {
             Self::RekeyChild => "rekey-child",
             Self::Drain => "drain",
             Self::Undrain => "undrain",
+            Self::RefreshBgp => "refresh-bgp",
         }
     }
 }

@@ -79,6 +79,10 @@ impl Supervisor {
             Action::RekeyIke | Action::RekeyChild => {
                 return Err(Refusal::conflict(format!("{full} has no SA to rekey: it is not up")));
             }
+            Action::RefreshBgp => {
+                line.refresh_bgp(now).map_err(|why| Refusal::conflict(format!("{full}: {why}")))?;
+                (format!("{full}: AWS is asked for all its routes again"), None)
+            }
             Action::Drain if line.drained => return Ok(format!("{full} was drained already")),
             Action::Undrain if !line.drained => return Ok(format!("{full} was not drained")),
             Action::Drain => {

@@ -198,6 +198,22 @@ impl Session {
         self.command(bgp::Command::AdvertiseMed(self.med_now()), now);
     }
 
+    /// Asks the neighbour for all its routes again.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub(super) fn refresh(&mut self, now: Instant) -> Result<(), String> {
+        if !self.established() {
+            return Err("the session is not Established; `cgwd bgp` says what it waits for".to_owned());
+        }
+        let before = self.speaker.status().counters.refreshes_out;
+        self.command(bgp::Command::RouteRefresh, now);
+        match self.speaker.status().counters.refreshes_out > before {
+            true => Ok(()),
+            false => Err("the neighbour does not offer route refresh (RFC 2918)".to_owned()),
+        }
+    }
+
     fn med_now(&self) -> Option<u32> {
         if self.drained { Some(self.med.unwrap_or(0).saturating_add(MED_DRAINED)) } else { self.med }
     }

@@ -324,6 +324,15 @@ impl Line {
         }
     }
 
+    /// Asks the BGP neighbour for its routes again.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub(super) fn refresh_bgp(&mut self, now: Instant) -> Result<(), String> {
+        let session = self.bgp_mut().ok_or("no BGP is spoken here")?;
+        session.refresh(now)
+    }
+
     /// Whether AWS took the tunnel out of service in order, by DELETE or by Cease.
     pub(super) fn said_goodbye(&self) -> bool {
         let ceased = self.running().and_then(|running| running.bgp.as_ref()).is_some_and(Session::ceased);

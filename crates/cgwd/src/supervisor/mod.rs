@@ -8,6 +8,8 @@ mod actions;
 mod address;
 mod bgp;
 mod capture;
+#[cfg(test)]
+mod flaps;
 mod hooks;
 mod host;
 mod inbox;
