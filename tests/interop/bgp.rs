@@ -70,6 +70,14 @@ fn both_sessions_come_up_exchange_routes_and_end_with_cease() -> Result<()> {
         .with_context(|| bgp.picture(Side::One))?;
         ensure!(bgp.full(Side::One)?["counters"]["refreshes_out"] == 1);
         ensure!(bgp.full(Side::One)?["counters"]["established"] == 1, "the session stays");
+        // A session that ended says why, for as long as nothing newer is to be said.
+        bgp.router(Side::Two).cease()?;
+        wait::until(SOON, "the end and its reason", || {
+            let end = bgp.full(Side::Two).map(|it| it["last_end"]["why"].clone());
+            end.is_ok_and(|why| why.to_string().contains("the neighbour sent Cease"))
+        })
+        .with_context(|| bgp.picture(Side::Two))?;
+        println!("{}", String::from_utf8_lossy(&bgp.gateway().cli(&["bgp"])?.stdout));
         bgp.stop()?;
         ensure!(bgp.router(Side::One).was_told_goodbye(), "Cease arrives: {}", bgp.picture(Side::One));
         println!("{program:?}: both tunnels and sessions up {:.2} s after the start", took.as_secs_f64());

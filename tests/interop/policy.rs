@@ -282,5 +282,19 @@ fn with_external_bgp_another_daemon_speaks_over_our_interfaces_and_we_set_no_rou
     wait::until(SOON, "BIRD to use the other tunnel", || way().is_ok_and(|way| way.contains(other)))?;
     traffic::wait_for_echo(&lab.lan, VPC_HOST, SOON)?;
     ensure!(bgp.gateway().stage(side) == "up", "the tunnel itself is up");
+    bgp.router(side).resume()?;
+    let both = || bgp.routers.iter().all(lab::router::Router::established);
+    wait::until(BGP_UP * 2, "both sessions again", both)?;
+    // A silent death: the link goes down with the tunnel, and BIRD does not wait for its hold timer of 30 s.
+    let side = if way()?.contains("cgw0") { Side::One } else { Side::Two };
+    let other = if side == Side::One { "cgw1" } else { "cgw0" };
+    lab.cut(side)?;
+    let took =
+        wait::until(BACK, "BIRD to use the other tunnel", || way().is_ok_and(|it| it.contains(other)))?;
+    println!("external BGP: a silent death moved BIRD's route after {:.1} s", took.as_secs_f64());
+    traffic::wait_for_echo(&lab.lan, VPC_HOST, SOON)?;
+    lab.mend()?;
+    bgp.gateway().wait_stage(side, "up", BACK * 2)?;
+    wait::until(BGP_UP * 2, "both sessions again", both)?;
     Ok(())
 }

@@ -54,6 +54,7 @@ pub struct Speaker {
     /// When the present attempt began: tunnel up, or the last session's end.
     trying_since: Instant,
     last_notification: Option<(Instant, NotificationSeen)>,
+    last_end: Option<(Instant, String)>,
 }
 
 /// An established session.
@@ -89,6 +90,7 @@ impl Speaker {
             since: now,
             trying_since: now,
             last_notification: None,
+            last_end: None,
         })
     }
 
@@ -151,6 +153,7 @@ impl Speaker {
             advertised: u32::try_from(self.advertised.len()).unwrap_or(u32::MAX),
             synchronised,
             last_notification: self.last_notification.clone(),
+            last_end: self.last_end.clone(),
             waiting_for: self.waiting_for(),
             counters: self.counters,
         }
@@ -330,6 +333,7 @@ impl Speaker {
             self.dial.forget_failures();
         }
         self.dial.failed(now, &why);
+        self.last_end = Some((now, why.clone()));
         self.notice(Notice::Down { why, lasted });
     }
 
@@ -373,16 +377,16 @@ impl Speaker {
             State::Idle => match &self.shutdown {
                 Some(text) if text.is_empty() => "shut down by the operator".to_owned(),
                 Some(text) => format!("shut down by the operator: {text}"),
-                None => "a pause, because more prefixes came than max_accepted allows".to_owned(),
+                None => "pausing, because more prefixes came than max_accepted allows".to_owned(),
             },
-            State::Connect => format!("TCP connection to {peer} port 179"),
-            State::Active if self.config.passive => format!("{peer} to connect to port 179 here"),
+            State::Connect => format!("connecting to {peer} by TCP, port 179"),
+            State::Active if self.config.passive => format!("waiting for {peer} to connect to port 179 here"),
             State::Active => match self.dial.last_failure() {
-                Some(why) => format!("the next attempt; the last one: {why}"),
-                None => "the next attempt".to_owned(),
+                Some(why) => format!("waiting for the next attempt; the last one: {why}"),
+                None => "waiting for the next attempt".to_owned(),
             },
-            State::OpenSent => format!("OPEN from {peer}"),
-            State::OpenConfirm => format!("KEEPALIVE from {peer}"),
+            State::OpenSent => format!("waiting for OPEN from {peer}"),
+            State::OpenConfirm => format!("waiting for KEEPALIVE from {peer}"),
         })
     }
 }

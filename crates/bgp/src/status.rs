@@ -86,6 +86,8 @@ pub struct Status {
     pub synchronised: bool,
     /// The last NOTIFICATION either way, and when.
     pub last_notification: Option<(Instant, NotificationSeen)>,
+    /// When and why the last session ended, in words; a NOTIFICATION is in it.
+    pub last_end: Option<(Instant, String)>,
     /// Why the session is not Established, in words; `None` when it is.
     pub waiting_for: Option<String>,
     /// Counts.

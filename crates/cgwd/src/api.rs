@@ -295,6 +295,9 @@ pub struct BgpSession {
     pub synchronised: bool,
     /// The last NOTIFICATION in either direction.
     pub last_notification: Option<BgpNotification>,
+    /// Why the last session ended.
+    #[serde(default)]
+    pub last_end: Option<BgpEnd>,
     /// Messages since the daemon's start.
     pub counters: BgpCounters,
     /// What AWS announces, taken or not.
@@ -305,6 +308,15 @@ pub struct BgpSession {
     pub withheld: Vec<String>,
     /// What works but defeats AWS's steering.
     pub warnings: Vec<String>,
+}
+
+/// The end of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BgpEnd {
+    /// Why, in words.
+    pub why: String,
+    /// Its age.
+    pub seconds_ago: f64,
 }
 
 /// A NOTIFICATION (RFC 4271 §4.5).

@@ -444,8 +444,12 @@ fn set_up_interface(config: &TunnelConfig) -> Result<u32, Error> {
     for address in &config.inside {
         netlink.add_address(index, *address)?;
     }
-    let change =
-        LinkChange { up: Some(true), mtu: Some(u32::from(config.mtu)), txqueuelen: Some(TXQUEUELEN) };
+    let change = LinkChange {
+        up: Some(true),
+        mtu: Some(u32::from(config.mtu)),
+        txqueuelen: Some(TXQUEUELEN),
+        ..LinkChange::default()
+    };
     netlink.set_link(index, &change)?;
     Ok(index)
 }

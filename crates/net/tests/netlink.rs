@@ -56,7 +56,7 @@ fn a_link_is_found_changed_and_gone_with_its_device() {
     let tun = Tun::create("cgwx0", true).unwrap();
     let link = netlink.link("cgwx0").unwrap();
     assert_eq!((link.kind.as_deref(), link.up, link.loopback), (Some("tun"), false, false));
-    let change = LinkChange { up: Some(true), mtu: Some(1438), txqueuelen: Some(10_000) };
+    let change = LinkChange { up: Some(true), mtu: Some(1438), txqueuelen: Some(10_000), carrier: None };
     netlink.set_link(link.index, &change).unwrap();
     let link = netlink.link("cgwx0").unwrap();
     assert_eq!((link.up, link.mtu, link.txqueuelen), (true, 1438, 10_000));

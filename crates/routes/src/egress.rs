@@ -243,7 +243,7 @@ impl fmt::Display for Reason {
                 f.write_str("no tunnel can carry traffic")?;
                 for (index, (tunnel, why)) in down.iter().enumerate() {
                     f.write_str(if index == 0 { " (" } else { "; " })?;
-                    write!(f, "{tunnel} {}", if why.is_empty() { "down" } else { why })?;
+                    write!(f, "{tunnel}: {}", if why.is_empty() { "down" } else { why })?;
                 }
                 f.write_str(if down.is_empty() { "" } else { ")" })
             }
@@ -410,7 +410,7 @@ impl<'a> Round<'a> {
         };
         match rule {
             Rule::Usable if loser.down_reason.is_empty() => format!("{other} is down"),
-            Rule::Usable => format!("{other} is down ({})", loser.down_reason),
+            Rule::Usable => format!("{other} is down: {}", loser.down_reason),
             Rule::NotDrained => format!("{other} is drained"),
             Rule::NotFlapping => {
                 let left = loser.dampened_until.map_or(0, |until| (until - self.now).as_secs());

@@ -403,7 +403,7 @@ fn with_every_tunnel_down_the_prefix_has_no_route_and_a_reason() {
     assert_eq!(outcome.desired, Desired::default());
     assert_eq!(
         outcome.choices[0].decision.to_string(),
-        "no egress: no tunnel can carry traffic (t1 dead peer)"
+        "no egress: no tunnel can carry traffic (t1: dead peer)"
     );
 }
 

@@ -81,7 +81,10 @@ fn refused_connections_are_tried_again_with_a_growing_pause() {
     assert!((15..=35).contains(&connects), "{connects} attempts in five minutes");
     let status = sim.nodes[0].speaker.status();
     assert_eq!(status.state, State::Active);
-    assert_eq!(status.waiting_for.as_deref(), Some("the next attempt; the last one: connection refused"));
+    assert_eq!(
+        status.waiting_for.as_deref(),
+        Some("waiting for the next attempt; the last one: connection refused")
+    );
     sim.nodes[1].listen = Listen::Accept;
     sim.input(1, Input::TunnelUp);
     sim.run(secs(35));
@@ -97,7 +100,7 @@ fn a_neighbour_that_never_answers_is_given_up_after_ten_seconds_and_tried_again(
     assert_eq!(sim.state(0), State::Connect);
     assert_eq!(
         sim.nodes[0].speaker.status().waiting_for.as_deref(),
-        Some("TCP connection to 169.254.10.1 port 179")
+        Some("connecting to 169.254.10.1 by TCP, port 179")
     );
     sim.run(secs(25));
     assert!(sim.nodes[0].connects >= 2);

@@ -30,7 +30,13 @@ fn block(text: &mut String, it: &BgpSession) {
         it.connection, it.tunnel, it.interface, bgp.state, it.local, it.local_asn, bgp.peer, bgp.asn
     );
     if let Some(why) = &bgp.waiting_for {
-        let _ = writeln!(text, "  waiting for {why}");
+        let _ = writeln!(text, "  {why}");
+    }
+    // A session that ended by a NOTIFICATION is told by that.
+    let notified =
+        |at: f64| it.last_notification.as_ref().is_some_and(|seen| (seen.seconds_ago - at).abs() < 1.0);
+    if let Some(end) = it.last_end.as_ref().filter(|end| !notified(end.seconds_ago)) {
+        let _ = writeln!(text, "  the last session ended {} ago: {}", span(end.seconds_ago), end.why);
     }
     if let (Some(router), Some(hold)) = (it.router_id, it.hold_seconds) {
         let complete = if it.synchronised { "" } else { ", more to come" };

@@ -171,9 +171,11 @@ pub(super) fn event(text: &mut String, event: &Event) {
 pub(super) fn routes(routes: &Routes) -> String {
     let mut text = String::new();
     for egress in &routes.egress {
-        let tunnels =
-            if egress.tunnels.is_empty() { "no tunnel".to_owned() } else { egress.tunnels.join(", ") };
-        let _ = writeln!(text, "{}: {tunnels} ({})", egress.connection, egress.reason);
+        let way = match egress.tunnels.as_slice() {
+            [] => "no egress".to_owned(),
+            tunnels => format!("by {}", tunnels.join(", ")),
+        };
+        let _ = writeln!(text, "{} {way}: {}", egress.connection, egress.reason);
         let own: Vec<_> =
             routes.routes.iter().filter(|route| route.connection == egress.connection).collect();
         let destination = width(own.iter().map(|route| route.destination.len()));

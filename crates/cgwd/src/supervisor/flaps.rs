@@ -340,7 +340,9 @@ impl Sim {
                 self.later(LATENCY, index, Happening::Close { link: id, toward: 1 - end });
             }
             Output::RoutesChanged(changed) if end == OURS => {
-                changed.withdrawn.iter().for_each(|prefix| drop(tunnel.learned.remove(prefix)));
+                for prefix in changed.withdrawn {
+                    tunnel.learned.remove(&prefix);
+                }
                 tunnel.learned.extend(changed.reachable.iter().map(translate::bgp::path));
                 self.dirty = true;
             }

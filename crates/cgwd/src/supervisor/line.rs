@@ -12,6 +12,7 @@ use std::time::Duration;
 use dataplane::ProbeAddresses;
 use ike::{Command, Input, Notice, Phase};
 use model::{Instant, Secret};
+use net::netlink::{LinkChange, Netlink};
 use routes::NextHop;
 use routes::dampening::Dampener;
 use tokio::sync::mpsc;
@@ -331,6 +332,17 @@ impl Line {
     pub(super) fn refresh_bgp(&mut self, now: Instant) -> Result<(), String> {
         let session = self.bgp_mut().ok_or("no BGP is spoken here")?;
         session.refresh(now)
+    }
+
+    /// Where another program speaks BGP over the interface, its link goes down with the tunnel, so that the program
+    /// need not wait for its hold timer.
+    pub(super) fn show_carrier(&self, netlink: &mut Netlink) {
+        let external = matches!(&self.connection.routing, config::Routing::Bgp(bgp) if bgp.mode == config::BgpMode::External);
+        let (true, Some(running)) = (external, self.running()) else { return };
+        let change = LinkChange { carrier: Some(self.usable()), ..LinkChange::default() };
+        if let Err(error) = netlink.set_link(running.glue.plane().interface_index(), &change) {
+            tracing::debug!(tunnel = %self.config.name, "the link's carrier: {error}");
+        }
     }
 
     /// Whether AWS took the tunnel out of service in order, by DELETE or by Cease.

@@ -261,6 +261,7 @@ impl Supervisor {
                 }
                 Reaction::StageChanged { from, to } => {
                     self.routes_due = true;
+                    line.show_carrier(&mut self.routing.netlink);
                     if from == Stage::Up && !line.said_goodbye() {
                         line.dampener.record_loss(now);
                     }

@@ -160,7 +160,7 @@ impl Health {
             Stage::Up => "",
         };
         match &self.last_error {
-            Some(problem) => format!("{lacks}: {}", problem.finding.code),
+            Some(problem) => format!("{lacks}, {}", problem.finding.code),
             None => lacks.to_owned(),
         }
     }
@@ -396,7 +396,10 @@ impl Health {
 fn up_or_down(from: Stage, to: Stage, lasted: Duration) -> Option<Reaction> {
     let (code, text) = match (from, to) {
         (_, Stage::Up) => (Code::TunnelUp, format!("up, traffic can pass (was at stage {})", from.name())),
-        (Stage::Up, _) => (Code::TunnelDown, format!("down: fell back to stage {}", to.name())),
+        (Stage::Up, _) => {
+            let up = lasted.as_secs();
+            (Code::TunnelDown, format!("down: fell back to stage {} after {up} s up", to.name()))
+        }
         _ => return None,
     };
     Some(Reaction::Event(Finding { code, text }, Some(lasted)))

@@ -38,6 +38,8 @@ pub struct LinkChange {
     pub mtu: Option<u32>,
     /// Length of the transmit queue, in packets.
     pub txqueuelen: Option<u32>,
+    /// Whether the link has a carrier, where its driver lets that be set (TUN does).
+    pub carrier: Option<bool>,
 }
 
 pub(super) fn list(requests: &mut Requests) -> Result<Vec<Link>, Error> {
@@ -79,6 +81,9 @@ pub(super) fn set(requests: &mut Requests, index: u32, change: &LinkChange) -> R
     }
     if let Some(len) = change.txqueuelen {
         message.attributes.push(LinkAttribute::TxQueueLen(len));
+    }
+    if let Some(carrier) = change.carrier {
+        message.attributes.push(LinkAttribute::Carrier(u8::from(carrier)));
     }
     requests
         .change(RouteNetlinkMessage::SetLink(message), 0, || format!("set {change:?} on interface {index}"))

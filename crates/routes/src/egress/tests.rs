@@ -38,7 +38,7 @@ fn cases() -> Vec<Case> {
             ],
             previous: in_use("tunnel1"),
             winner: "tunnel2",
-            line: "tunnel2: tunnel1 is down (no answer to IKE_SA_INIT) (rule 1), although it is drained",
+            line: "tunnel2: tunnel1 is down: no answer to IKE_SA_INIT (rule 1), although it is drained",
         },
         Case {
             rule: Rule::NotDrained,
@@ -194,7 +194,7 @@ fn nothing_usable_gives_no_egress_and_every_reason() {
     assert_eq!(decision.tunnel, None);
     assert_eq!(
         decision.to_string(),
-        "no egress: no tunnel can carry traffic (tunnel1 drained by AWS; tunnel2 down)"
+        "no egress: no tunnel can carry traffic (tunnel1: drained by AWS; tunnel2: down)"
     );
     assert_eq!(decision.previous(), None);
     assert_eq!(choose(NOW, &[], None).to_string(), "no egress: no tunnel offers this prefix");

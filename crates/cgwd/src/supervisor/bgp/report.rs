@@ -74,6 +74,10 @@ fn one(
             text: words::notification(seen),
             seconds_ago: (now - *at).as_secs_f64(),
         }),
+        last_end: status
+            .last_end
+            .as_ref()
+            .map(|(at, why)| api::BgpEnd { why: why.clone(), seconds_ago: (now - *at).as_secs_f64() }),
         counters: api::BgpCounters {
             updates_in: counters.updates_in,
             updates_out: counters.updates_out,
