@@ -137,7 +137,7 @@ pub fn check_key(key: &str, peer: Peer) -> Result<(), InvalidKey> {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file is missing or cannot be read.
-    #[error("cannot read the pre-shared key from {path}: {error}; create it with mode 0600, the key on one line", path = path.display())]
+    #[error("cannot read the pre-shared key from {path}: {error}; create it with mode 0600, the key on one line; the service's own user cannot read what is root's, there use `psk_credential`", path = path.display())]
     Read {
         /// The file asked for.
         path: PathBuf,
