@@ -14,6 +14,7 @@ mod bgp;
 mod bgp_world;
 mod bundle;
 mod capture;
+mod certificates;
 mod contract;
 mod demo;
 mod doctor;

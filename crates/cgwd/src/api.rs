@@ -99,8 +99,26 @@ pub struct Tunnel {
     pub probe: Option<Probe>,
     /// The BGP session; `null` on a static connection and before the session exists.
     pub bgp: Option<Bgp>,
+    /// Certificates; `null` with a pre-shared key.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
     /// What went wrong last; stays after recovery, with its age.
     pub last_error: Option<LastError>,
+}
+
+/// The certificates of a tunnel that authenticates by these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The subject of ours.
+    pub subject: String,
+    /// Seconds until ours ends; negative when it has.
+    pub expires_in_seconds: i64,
+    /// The same for whatever of ours ends first: certificate, intermediate, CA or revocation list.
+    pub first_end_in_seconds: i64,
+    /// The subject of the peer's; `null` before it has proved itself.
+    pub peer_subject: Option<String>,
+    /// Seconds until the peer's ends.
+    pub peer_expires_in_seconds: Option<i64>,
 }
 
 /// How far a tunnel has come. Each stage includes the ones before it.

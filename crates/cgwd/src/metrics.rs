@@ -58,6 +58,16 @@ pub fn render(status: &Status, lost: u64) -> String {
     gauge("cgwd_bgp_prefixes_advertised", "Prefixes announced to AWS.", &|t| {
         Some(t.bgp.as_ref()?.advertised as f64)
     });
+    gauge(
+        "cgwd_certificate_expires_seconds",
+        "Until the first of our certificates, CAs and revocation lists ends.",
+        &|t| Some(t.certificate.as_ref()?.first_end_in_seconds as f64),
+    );
+    gauge(
+        "cgwd_peer_certificate_expires_seconds",
+        "Until the certificate that the peer showed ends.",
+        &|t| Some(t.certificate.as_ref()?.peer_expires_in_seconds? as f64),
+    );
     stages(&mut page, &tunnels);
     counters(&mut page, &tunnels);
     kernel(&mut page, &tunnels);

@@ -48,7 +48,7 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     Ok(loaded)
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let size = std::fs::metadata(path)?.len();
     if size > MAX_FILE {
         return Err(std::io::Error::other(format!("{size} octets are too many for a configuration file")));
@@ -69,7 +69,7 @@ fn unreadable(error: &std::io::Error) -> Diagnostic {
 
 /// A warning when others can read the file at `path` although it holds pre-shared keys.
 pub fn mode_warning(path: &Path, config: &Config) -> Option<Diagnostic> {
-    let inline = config.tunnels().any(|(_, tunnel)| matches!(tunnel.psk, KeySource::Inline(_)));
+    let inline = config.tunnels().any(|(_, tunnel)| matches!(tunnel.psk(), Some(KeySource::Inline(_))));
     let mode = mode(path)?;
     if !inline || mode & OTHERS_READ == 0 {
         return None;
@@ -79,13 +79,13 @@ pub fn mode_warning(path: &Path, config: &Config) -> Option<Diagnostic> {
 }
 
 #[cfg(unix)]
-fn mode(path: &Path) -> Option<u32> {
+pub(crate) fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).ok().map(|meta| meta.permissions().mode())
 }
 
 #[cfg(not(unix))]
-fn mode(_: &Path) -> Option<u32> {
+pub(crate) fn mode(_: &Path) -> Option<u32> {
     None
 }
 
@@ -112,7 +112,7 @@ impl KeySource {
             Self::File(path) => from_file(path, peer, path.display().to_string()),
             Self::Credential(name) => match credentials {
                 Some(directory) => from_file(&directory.join(name), peer, format!("credential `{name}`")),
-                None => Err(KeyError::NoCredentials { name: name.clone() }),
+                None => Err(KeyError::NoCredentials { name: name.clone(), instead: "psk_file" }),
             },
         }
     }

@@ -147,11 +147,31 @@ pub enum KeyError {
     /// A credential is named but systemd passed none.
     #[error(
         "the credential `{name}` was asked for, but $CREDENTIALS_DIRECTORY is not set; start through systemd with \
-         `LoadCredential={name}:/path/to/file`, or use `psk_file`"
+         `LoadCredential={name}:/path/to/file`, or use `{instead}`"
     )]
     NoCredentials {
         /// The credential's name.
         name: String,
+        /// The key that names a file instead.
+        instead: &'static str,
+    },
+    /// A file that certificates need is missing or cannot be read.
+    #[error("cannot read `{key}` from {path}: {error}; put the file there, readable by the daemon's user", path = path.display())]
+    File {
+        /// The key in the configuration.
+        key: &'static str,
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Others may read the private key.
+    #[error("others may read the private key in {path} (mode {mode:04o}); run `chmod 600 {path}`", path = path.display())]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// The content is no key.
     #[error("{origin}: {error}; {rule}: {remedy}", rule = InvalidKey::RULE, remedy = error.remedy())]

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod algorithms;
+mod certificate;
 mod diagnostic;
 mod files;
 pub mod import;
@@ -18,6 +19,7 @@ pub mod schema;
 mod values;
 
 pub use algorithms::{DhGroup, EncryptionAlgorithm, IntegrityAlgorithm};
+pub use certificate::{Authentication, CertificateContents, CertificateFiles, PrivateKey, RsaPadding};
 pub use diagnostic::{Diagnostic, Label, Report, Severity};
 pub use files::{Loaded, load, mode_warning};
 pub use key::{InvalidKey, KeyError, KeySource, MAX_KEY_CHARS, MIN_KEY_CHARS, check_key};

@@ -170,7 +170,7 @@ pub static BGP: Table = Table {
 /// `[[connection.tunnel]]`
 pub static TUNNEL: Table = Table {
     header: "[[connection.tunnel]]",
-    text: "One tunnel to one AWS endpoint. Exactly one of `psk`, `psk_file` and `psk_credential` is needed.",
+    text: "One tunnel to one AWS endpoint. It authenticates by a pre-shared key (exactly one of `psk`, `psk_file` and `psk_credential`) or by certificates (`certificate`, `private_key` or `private_key_credential`, and `ca`).",
     keys: &[
         key(
             "name",
@@ -185,7 +185,7 @@ pub static TUNNEL: Table = Table {
             "address",
             REQUIRED,
             "\"192.0.2.1\"",
-            "Our outside address as AWS knows it (the customer gateway's). Behind NAT this is the NAT's public address, not ours.",
+            "Our outside address as AWS knows it (the customer gateway's). Behind NAT this is the NAT's public address, not ours. With `certificate` it may be missing, as it may at AWS.",
         ),
         key(
             "inside",
@@ -223,6 +223,48 @@ pub static TUNNEL: Table = Table {
             "A systemd credential with the pre-shared key (`LoadCredential=` or `LoadCredentialEncrypted=` in the unit).",
         ),
         key(
+            "certificate",
+            "path",
+            "none",
+            "\"/etc/cgwd/gateway.pem\"",
+            "Our certificate (PEM or DER), for a connection with AWS Private CA: ours first, then the intermediates up to the root, which may be left out. RSA with 2048 to 4096 bits, P-256 or P-384.",
+        ),
+        key(
+            "private_key",
+            "path",
+            "required with `certificate`",
+            "\"/etc/cgwd/gateway.key\"",
+            "The private key of `certificate` (PKCS #8, PKCS #1 or SEC 1, not encrypted), readable by its owner only (mode 0600).",
+        ),
+        key(
+            "private_key_credential",
+            "string",
+            "instead of `private_key`",
+            "\"gateway.key\"",
+            "A systemd credential with the private key (`LoadCredential=` or `LoadCredentialEncrypted=` in the unit).",
+        ),
+        key(
+            "ca",
+            "path",
+            "required with `certificate`",
+            "\"/etc/cgwd/ca.pem\"",
+            "The CAs that AWS's certificate may lead to (PEM or DER); normally the root above your private CA.",
+        ),
+        key(
+            "crl",
+            "list of paths",
+            "`[]`",
+            "[\"/etc/cgwd/ca.crl\"]",
+            "Revocation lists (PEM or DER). With any of them, one must speak about the peer's certificate. They are read at the start and on reload, and never fetched.",
+        ),
+        key(
+            "rsa_padding",
+            "`\"pkcs1\"` or `\"pss\"`",
+            "`\"pkcs1\"`",
+            "\"pkcs1\"",
+            "How an RSA key of ours signs; both are accepted from the peer. Every peer with RFC 7427 knows `\"pkcs1\"`.",
+        ),
+        key(
             "bind",
             "address",
             "`customer_gateway` when this machine has it, else by the route to `outside`",
@@ -239,16 +281,16 @@ pub static TUNNEL: Table = Table {
         key(
             "local_id",
             "address or name",
-            "`customer_gateway`",
+            "`customer_gateway`; with `certificate` its subject",
             "\"192.0.2.1\"",
-            "How we call ourselves in IKE. AWS expects the customer gateway's address.",
+            "How we call ourselves in IKE. AWS expects the customer gateway's address, or with `certificate` its subject.",
         ),
         key(
             "remote_id",
             "address or name",
-            "`outside`",
+            "`outside`; with `certificate` the subject that AWS gives its endpoint",
             "\"198.51.100.1\"",
-            "What the peer calls itself in IKE.",
+            "What the peer calls itself in IKE: an address, a host name, user@host, or with `certificate` a distinguished name such as `\"C=US, O=Example, CN=gw\"`.",
         ),
         key(
             "startup",

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use model::TrafficSelector;
 
-use crate::{DhGroup, EncryptionAlgorithm, IntegrityAlgorithm, KeySource};
+use crate::{Authentication, CertificateFiles, DhGroup, EncryptionAlgorithm, IntegrityAlgorithm, KeySource};
 
 /// The whole file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -374,18 +374,20 @@ pub struct Tunnel {
     pub interface_given: bool,
     /// AWS's outside address.
     pub outside: IpAddr,
-    /// Our outside address as AWS knows it; behind NAT, the NAT's.
+    /// Our outside address as AWS knows it; behind NAT, the NAT's. Unspecified (0.0.0.0 or ::) when AWS has none,
+    /// which only certificates allow.
     pub customer_gateway: IpAddr,
     /// Local address to send from; `None` leaves it to the route towards `outside`.
     pub bind: Option<IpAddr>,
     /// IPv4, IPv6 or both (in this order). Empty only in a static connection whose download names none
     /// (Openswan's): then there is no address for the interface, and nothing to probe.
     pub inside: Vec<Inside>,
-    /// Where the pre-shared key is.
-    pub psk: KeySource,
-    /// How we call ourselves in IKE; `customer_gateway` by default, as AWS expects.
+    /// How both sides prove who they are.
+    pub authentication: Authentication,
+    /// How we call ourselves in IKE; `customer_gateway` by default, as AWS expects; with certificates the subject of
+    /// ours.
     pub local_id: Identity,
-    /// What AWS calls itself; `outside` by default.
+    /// What AWS calls itself; `outside` by default; with certificates the subject that AWS gives its own.
     pub remote_id: Identity,
     /// Phase 1.
     pub ike: Ike,
@@ -418,6 +420,27 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    /// Where the pre-shared key is, when it authenticates by one.
+    pub fn psk(&self) -> Option<&KeySource> {
+        match &self.authentication {
+            Authentication::Psk(source) => Some(source),
+            Authentication::Certificates(_) => None,
+        }
+    }
+
+    /// The certificates, when it authenticates by these.
+    pub fn certificates(&self) -> Option<&CertificateFiles> {
+        match &self.authentication {
+            Authentication::Psk(_) => None,
+            Authentication::Certificates(files) => Some(files),
+        }
+    }
+
+    /// Our outside address as AWS knows it, if it knows one.
+    pub fn known_gateway(&self) -> Option<IpAddr> {
+        Some(self.customer_gateway).filter(|address| !address.is_unspecified())
+    }
+
     /// When to rekey the IKE SA.
     pub fn ike_rekey(&self) -> RekeyWindow {
         RekeyWindow::before_aws(self.ike.lifetime, self.rekey_margin)
@@ -470,6 +493,10 @@ pub enum Identity {
     Fqdn(String),
     /// ID_RFC822_ADDR.
     Email(String),
+    /// ID_DER_ASN1_DN, as text: `C=US, O=Example, CN=gw.example`. With certificates only.
+    Name(String),
+    /// The subject of our certificate. With certificates only.
+    Subject,
 }
 
 /// `[connection.tunnel.ike]`: phase 1. What is offered, best first; no list is empty.

@@ -85,3 +85,40 @@ fn a_credential_is_looked_up_in_systemds_directory() {
     let error = source.fetch(Peer::Aws, None).unwrap_err().to_string();
     assert!(error.contains("LoadCredential=tunnel1.psk:/path/to/file"), "{error}");
 }
+
+#[test]
+fn certificates_are_read_and_a_private_key_that_others_can_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let files = config::CertificateFiles {
+        certificate: path("gw.pem"),
+        private_key: config::PrivateKey::File(path("gw.key")),
+        ca: path("ca.pem"),
+        crl: vec![path("ca.crl")],
+        rsa_padding: config::RsaPadding::Pkcs1,
+    };
+    for name in ["gw.pem", "ca.pem", "ca.crl"] {
+        let error = files.fetch(None).unwrap_err().to_string();
+        assert!(error.contains("cannot read `c"), "{error}");
+        write(&path(name), name, 0o644);
+        if name == "gw.pem" {
+            let error = files.fetch(None).unwrap_err().to_string();
+            assert!(error.contains("cannot read `private_key`") && error.contains("gw.key"), "{error}");
+            write(&path("gw.key"), "the key", 0o640);
+            let error = files.fetch(None).unwrap_err().to_string();
+            assert!(error.contains("chmod 600") && error.contains("mode 0640"), "{error}");
+            write(&path("gw.key"), "the key", 0o600);
+        }
+    }
+    let read = files.fetch(None).unwrap();
+    assert_eq!((read.certificate, read.private_key.expose()), (b"gw.pem".to_vec(), &b"the key"[..]));
+    assert_eq!((read.ca, read.crl), (b"ca.pem".to_vec(), vec![b"ca.crl".to_vec()]));
+    // A credential is the daemon's alone, whatever its mode.
+    let by_credential = config::CertificateFiles {
+        private_key: config::PrivateKey::Credential("gw.key".to_owned()),
+        ..files
+    };
+    assert!(by_credential.fetch(None).unwrap_err().to_string().contains("or use `private_key`"));
+    write(&path("gw.key"), "the key", 0o440);
+    assert!(by_credential.fetch(Some(directory.path())).is_ok());
+}

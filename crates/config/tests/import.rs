@@ -54,7 +54,7 @@ fn assert_usual_connection(name: &str, config: &Config) {
     }
     for tunnel in &connection.tunnels {
         assert_eq!(tunnel.encapsulation, Encapsulation::Udp, "{name}");
-        assert!(matches!(tunnel.psk, KeySource::Inline(_)), "{name}");
+        assert!(matches!(tunnel.psk(), Some(KeySource::Inline(_))), "{name}");
     }
 }
 
@@ -261,7 +261,7 @@ fn a_transit_gateway_takes_more_prefixes() {
 #[test]
 fn a_key_in_secrets_manager_becomes_a_credential_by_name() {
     let (config, notes) = load("describe-secrets-manager.json");
-    let sources: Vec<_> = config.tunnels().map(|(_, t)| t.psk.clone()).collect();
+    let sources: Vec<_> = config.tunnels().filter_map(|(_, t)| t.psk().cloned()).collect();
     assert_eq!(
         sources,
         [
@@ -427,4 +427,40 @@ fn a_missing_piece_is_named_with_its_place() {
     let half = whole.split("IPSec Tunnel #2").next().unwrap();
     let text = import(half, "aws.txt", &options).err().unwrap().to_string();
     assert!(text.contains("only one tunnel is described"), "{text}");
+}
+
+/// Made from the other fixtures: no real download of such a connection is known.
+#[test]
+fn a_connection_with_certificates_becomes_one_of_files_to_put_there() {
+    let with_key = fixture("describe-bgp-defaults.json");
+    let mut value: serde_json::Value = serde_json::from_str(&with_key).unwrap();
+    let connection = &mut value["VpnConnections"][0];
+    let outsides: Vec<String> = connection["Options"]["TunnelOptions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tunnel| tunnel["OutsideIpAddress"].as_str().unwrap().to_owned())
+        .collect();
+    connection["VgwTelemetry"] = outsides
+        .iter()
+        .map(|outside| {
+            let arn = "arn:aws:acm:eu-central-1:111122223333:certificate/0f0f0f0f";
+            serde_json::json!({"OutsideIpAddress": outside, "CertificateArn": arn, "Status": "DOWN"})
+        })
+        .collect();
+    let imported = import(
+        &value.to_string(),
+        "certificates.json",
+        &ImportOptions { lan: nets("10.10.0.0/16"), vpc: Vec::new(), raw_esp: false },
+    )
+    .unwrap();
+    let parsed = parse(&imported.toml, "certificates.toml").unwrap();
+    let id = &parsed.config.connections[0].id;
+    for tunnel in &parsed.config.connections[0].tunnels {
+        let files = tunnel.certificates().expect("no pre-shared key");
+        assert_eq!(files.certificate.display().to_string(), format!("/etc/cgwd/{id}.pem"));
+        assert_eq!(files.ca.display().to_string(), format!("/etc/cgwd/{id}-ca.pem"));
+    }
+    assert!(!imported.toml.contains("psk ="), "{}", imported.toml);
+    assert!(imported.notes.join("\n").contains("Export the customer gateway's certificate from ACM"));
 }

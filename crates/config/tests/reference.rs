@@ -37,6 +37,10 @@ fn the_example_shows_every_key() {
 }
 
 /// The least that makes `[table]` with `key = value` a whole file.
+/// What a tunnel by certificates has instead of a pre-shared key; the first three it must have.
+const CERTIFICATES: [&str; 6] =
+    ["certificate", "private_key", "ca", "private_key_credential", "crl", "rsa_padding"];
+
 fn file_with(header: &str, line: &str) -> String {
     let connection = "[[connection]]\nid = \"a\"\nrouting = \"bgp\"\nlan = [\"10.10.0.0/16\"]\n";
     let bgp = "[connection.bgp]\nlocal_asn = 65000\nremote_asn = 64512\n";
@@ -47,8 +51,19 @@ fn file_with(header: &str, line: &str) -> String {
         let without: String =
             block.lines().filter(|l| l.split(' ').next() != Some(key)).map(|l| format!("{l}\n")).collect();
         // One of three ways to give the key.
-        let without =
-            if key.starts_with("psk") { without.replace("psk = \"lab_Psk.Tunnel1\"\n", "") } else { without };
+        let by_certificates = CERTIFICATES.contains(&key);
+        let without = if key.starts_with("psk") || by_certificates {
+            without.replace("psk = \"lab_Psk.Tunnel1\"\n", "")
+        } else {
+            without
+        };
+        // And all that goes with a certificate beside it.
+        let mut without = without;
+        for other in CERTIFICATES.into_iter().take(3).filter(|other| by_certificates && *other != key) {
+            if !(key.starts_with("private_key") && other.starts_with("private_key")) {
+                without.push_str(&format!("{other} = \"/etc/cgwd/{other}\"\n"));
+            }
+        }
         if header == own { format!("{without}{line}\n") } else { block.to_owned() }
     };
     let nested = match header {

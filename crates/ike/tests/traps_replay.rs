@@ -1,6 +1,8 @@
 //! What the fuzzers have found worth keeping, played again: the seeds of `fuzz/seeds`, and random inputs.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/certificate_input.rs"]
+mod certificate_input;
 #[path = "support/hostile_peer.rs"]
 mod hostile_peer;
 #[path = "support/reassembly.rs"]
@@ -35,6 +37,19 @@ fn random(seed: u64) -> impl Iterator<Item = Vec<u8>> {
 fn scenarios_end_with_one_tunnel() {
     for input in seeds("scenario").into_iter().chain(random(1)) {
         scenario::run(&input);
+    }
+}
+
+/// Each seed, and each of its octets changed.
+#[test]
+fn certificates_of_strangers_are_never_trusted_and_never_panic() {
+    for input in seeds("certificates").into_iter().chain(random(5)) {
+        certificate_input::run(&input);
+        for at in 0..input.len() {
+            let mut other = input.clone();
+            other[at] ^= 1 << (at % 8);
+            certificate_input::run(&other);
+        }
     }
 }
 

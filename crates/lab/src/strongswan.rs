@@ -17,6 +17,7 @@ use crate::topology::{Families, Side, Topology};
 use crate::wait;
 
 const PLUGINS: &str = "random nonce aes sha1 sha2 hmac pem pkcs1 x509 pubkey openssl gcm kdf curve25519 \
+                       pkcs8 \
                        kernel-libipsec kernel-netlink socket-default vici updown counters";
 
 /// What one endpoint is told to do.
@@ -28,6 +29,13 @@ pub struct Settings {
     pub remote: IpAddr,
     /// Pre-shared key.
     pub psk: String,
+    /// `local_id` and `remote_id` prove themselves by certificates instead of the key: a directory with `aws.crt`,
+    /// `aws.key`, the intermediate `sub.crt` and the root `root.crt`.
+    pub certificates: Option<PathBuf>,
+    /// Who it is; an address by default.
+    pub local_id: String,
+    /// Who we are to it; an address by default.
+    pub remote_id: String,
     /// AWS's inside address.
     pub inside: IpNet,
     /// 2, or 1 for a peer that has never heard of IKEv2.
@@ -63,6 +71,9 @@ impl Settings {
             local: families.endpoint(side),
             remote: families.gateway(),
             psk: side.psk().to_owned(),
+            certificates: None,
+            local_id: families.endpoint(side).to_string(),
+            remote_id: families.gateway().to_string(),
             inside: families.inside(side),
             ike_version: 2,
             ike_proposals: "aes256gcm16-aes128gcm16-prfsha512-prfsha384-prfsha256-ecp384-ecp256-ecp521-\
@@ -83,14 +94,18 @@ impl Settings {
     }
 
     fn swanctl_conf(&self) -> String {
+        let method = if self.certificates.is_some() { "pubkey" } else { "psk" };
+        let certs = if self.certificates.is_some() { "\n certs = aws.crt" } else { "" };
+        let send = if self.certificates.is_some() { "send_cert = always" } else { "" };
         let start_action = if self.initiates { "start" } else { "none" };
         let connection = [
             format!("version = {}", self.ike_version),
             format!("local_addrs = {}", self.local),
             format!("remote_addrs = {}", self.remote),
             format!("proposals = {}", self.ike_proposals),
-            format!("local {{\n auth = psk\n id = {}\n}}", self.local),
-            format!("remote {{\n auth = psk\n id = {}\n}}", self.remote),
+            send.to_owned(),
+            format!("local {{\n auth = {method}\n id = \"{}\"{certs}\n}}", self.local_id),
+            format!("remote {{\n auth = {method}\n id = \"{}\"\n}}", self.remote_id),
             "encap = yes\nmobike = no\ndpd_delay = 10s\nunique = replace\nkeyingtries = 0".to_owned(),
             self.extra.clone(),
         ];
@@ -219,10 +234,15 @@ impl<'t> StrongSwan<'t> {
     /// # Errors
     /// When strongSwan refuses them.
     pub fn load(&mut self, settings: Settings) -> Result<()> {
+        if let Some(from) = &settings.certificates {
+            install(from, &self.directory)?;
+        }
         let file = self.directory.join("swanctl.conf");
         std::fs::write(&file, settings.swanctl_conf())?;
         self.settings = settings;
-        self.control(&["--load-all", "--noprompt", "--file", &file.display().to_string()]).map(drop)
+        // What an earlier certificate left must not serve.
+        self.control(&["--load-all", "--clear", "--noprompt", "--file", &file.display().to_string()])
+            .map(drop)
     }
 
     fn socket(&self) -> PathBuf {
@@ -313,6 +333,17 @@ impl<'t> StrongSwan<'t> {
         let read = |name: &str| std::fs::read_to_string(self.directory.join(name)).unwrap_or_default();
         format!("{}{}", read("stderr.log"), read("charon.log"))
     }
+}
+
+/// Certificates and the key where swanctl looks for them.
+fn install(from: &Path, to: &Path) -> Result<()> {
+    for (folder, file) in
+        [("x509", "aws.crt"), ("private", "aws.key"), ("x509ca", "sub.crt"), ("x509ca", "root.crt")]
+    {
+        std::fs::create_dir_all(to.join(folder))?;
+        std::fs::copy(from.join(file), to.join(folder).join(file))?;
+    }
+    Ok(())
 }
 
 fn strongswan_conf(socket: &Path, log: &Path, more: &str) -> String {

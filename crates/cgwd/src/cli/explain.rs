@@ -1,8 +1,12 @@
 //! `cgwd check --explain`: what will be done, in words.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use model::Instant;
 
 use crate::supervisor::mtu;
+use crate::translate::certificates;
 use crate::translate::ike_config::esp_transforms;
 
 /// TCP and IP headers without options, by family: what the MSS leaves out of the MTU.
@@ -16,7 +20,7 @@ pub(crate) fn explain(config: &config::Config) -> String {
         let _ = writeln!(text, "connection {} ({} routing)", connection.id, connection.routing.name());
         routing(&mut text, connection, &config.routes);
         for tunnel in &connection.tunnels {
-            self::tunnel(&mut text, tunnel);
+            self::tunnel(&mut text, connection, tunnel);
         }
         text.push('\n');
     }
@@ -82,13 +86,34 @@ fn routing(text: &mut String, connection: &config::Connection, routes: &config::
     }
 }
 
-fn tunnel(text: &mut String, tunnel: &config::Tunnel) {
-    let from = tunnel.bind.map_or_else(
-        || format!("{} if it is on this host, else the route's source", tunnel.customer_gateway),
-        |bind| bind.to_string(),
-    );
+/// How the tunnel authenticates, and until when it can.
+fn proof(text: &mut String, connection: &config::Connection, tunnel: &config::Tunnel) {
+    if tunnel.certificates().is_none() {
+        return;
+    }
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    match certificates::credentials(connection, tunnel, directory.as_deref(), Instant::ZERO) {
+        Ok(credentials) => {
+            let now = certificates::unix_seconds();
+            for end in credentials.certificates().map(certificates::ends).unwrap_or_default() {
+                let _ = writeln!(text, "    certificates {}", certificates::when(&end, now));
+            }
+        }
+        Err(error) => {
+            let _ = writeln!(text, "    certificates {error}");
+        }
+    }
+}
+
+fn tunnel(text: &mut String, connection: &config::Connection, tunnel: &config::Tunnel) {
+    let from = match (tunnel.bind, tunnel.known_gateway()) {
+        (Some(bind), _) => bind.to_string(),
+        (None, Some(gateway)) => format!("{gateway} if it is on this host, else the route's source"),
+        (None, None) => "the route's source".to_owned(),
+    };
     let _ = writeln!(text, "  {} on {} to {}", tunnel.name, tunnel.interface, tunnel.outside);
     let _ = writeln!(text, "    sends from   {from}");
+    proof(text, connection, tunnel);
     for inside in &tunnel.inside {
         let _ = writeln!(text, "    inside       {} (AWS {})", inside.ours, inside.aws);
     }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use config::import::ImportOptions;
+use model::Instant;
 
 use super::args::{Check, Cli, Import, Run};
 use super::output::{colour, complain, say, write_private};
 use super::{EXIT_FAILED, Failure, explain};
+use crate::translate::certificates;
 use crate::{logging, supervisor};
 
 /// The largest input that `import` reads: far above any of AWS's files.
@@ -76,6 +78,7 @@ pub(super) fn brought(path: Option<&Path>) -> Result<Option<(String, String)>, F
 
 pub(super) fn check(check: &Check) -> Result<u8, Failure> {
     let loaded = load(&check.file.config)?;
+    proofs(&loaded)?;
     if check.explain {
         say(&explain::explain(&loaded));
     } else {
@@ -88,6 +91,20 @@ pub(super) fn check(check: &Check) -> Result<u8, Failure> {
         ));
     }
     Ok(0)
+}
+
+/// Certificates are looked at too: a file that cannot be used is found before the daemon is started.
+fn proofs(config: &config::Config) -> Result<(), Failure> {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    for (connection, tunnel) in config.tunnels().filter(|(_, tunnel)| tunnel.certificates().is_some()) {
+        match certificates::credentials(connection, tunnel, directory.as_deref(), Instant::ZERO) {
+            Err(error) if !error.is_for_the_daemon_only() => {
+                return Err(Failure::new(EXIT_FAILED, format!("cgwd: {error}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn run(run: &Run, socket: Option<&Path>) -> Result<u8, Failure> {

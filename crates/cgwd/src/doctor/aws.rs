@@ -104,8 +104,8 @@ known! {
     CERTIFICATE = "AWS-NO-KEY", Error, [6],
         "AWS describes no pre-shared key for this tunnel",
         "The tunnel does not come up; AUTHENTICATION_FAILED.",
-        "The connection authenticates with certificates (the customer gateway has a CertificateArn), which is not supported here; or the caller may not read the key.",
-        "Take a customer gateway without a certificate: aws ec2 modify-vpn-connection --vpn-connection-id ID --customer-gateway-id cgw-…, and import again.";
+        "The connection authenticates with certificates (the customer gateway has a CertificateArn), and the configuration has a pre-shared key; or the caller may not read the key.",
+        "Give the tunnel `certificate`, `private_key` and `ca` instead of the key, or import again; or take a customer gateway without a certificate: aws ec2 modify-vpn-connection --vpn-connection-id ID --customer-gateway-id cgw-….";
     ESP_ALGORITHMS = "AWS-ESP-ALGORITHMS", Error, [9],
         "AWS allows none of our phase 2 algorithms",
         "IKE comes up, the tunnel does not; NO_PROPOSAL_CHOSEN.",
@@ -298,7 +298,7 @@ fn not_there(facts: &Facts, line: &Line<'_>, findings: &mut Vec<Finding>) {
 fn peer(line: &Line<'_>, connection: &Connection, tunnel: &TunnelOptions, findings: &mut Vec<Finding>) {
     let ends = connection.customer_gateway_configuration.get(&line.outside);
     if let (Some(theirs), Some((_, config))) = (ends.and_then(|ends| ends.customer_gateway), line.config)
-        && theirs != config.customer_gateway
+        && config.known_gateway().is_some_and(|ours| ours != theirs)
         && !line.up()
     {
         let seen = format!("AWS has {theirs}, here stands {}", config.customer_gateway);

@@ -231,7 +231,8 @@ fn keys(configuration: &Configuration) -> Keys {
     let (mut keys, mut missing) = (BTreeMap::new(), Vec::new());
     let Configuration::Loaded { config, .. } = configuration else { return (keys, missing) };
     for (_, tunnel) in config.tunnels() {
-        match tunnel.psk.load() {
+        let Some(source) = tunnel.psk() else { continue };
+        match source.load() {
             Ok(key) => drop(keys.insert(tunnel.outside, key)),
             // systemd shows a credential to the daemon alone.
             Err(KeyError::NoCredentials { .. }) => {}

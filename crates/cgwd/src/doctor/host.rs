@@ -230,7 +230,7 @@ fn local_addresses(facts: &Facts, host: &Host) -> Vec<IpAddr> {
     tunnels
         .flat_map(|(_, tunnel)| {
             let route = host.underlay.get(&tunnel.outside).and_then(|found| found.as_ref().ok());
-            [tunnel.bind, Some(tunnel.customer_gateway), route.and_then(|route| route.source)]
+            [tunnel.bind, tunnel.known_gateway(), route.and_then(|route| route.source)]
         })
         .flatten()
         .collect()

@@ -21,6 +21,16 @@ pub(super) const CODES: &[&Known] = &[
     &PSK_TWICE,
     &ID_MISMATCH,
     &VERSION,
+    &CERT_REFUSED,
+    &CERT_EXPIRED,
+    &CERT_NOT_YET,
+    &CERT_REVOKED,
+    &CERT_UNTRUSTED,
+    &CERT_NAME,
+    &CERT_EXTENSION,
+    &CERT_WEAK,
+    &CERT_INVALID,
+    &CERT_SOON,
     &PEER_ERROR,
     &PROTOCOL,
     &LIVENESS,
@@ -54,6 +64,22 @@ pub(super) const VERSION: Known = daemon(
     Stage::Ike,
     &[8],
     "The tunnel does not come up; INVALID_MAJOR_VERSION, or silence.",
+);
+const NOT_UP: &str = "The tunnel does not come up; AUTHENTICATION_FAILED.";
+pub(super) const CERT_REFUSED: Known = daemon(Code::IkeCertRefused, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_EXPIRED: Known = daemon(Code::IkeCertExpired, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_NOT_YET: Known = daemon(Code::IkeCertNotYetValid, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_REVOKED: Known = daemon(Code::IkeCertRevoked, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_UNTRUSTED: Known = daemon(Code::IkeCertUntrusted, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_NAME: Known = daemon(Code::IkeCertName, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_EXTENSION: Known = daemon(Code::IkeCertExtension, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_WEAK: Known = daemon(Code::IkeCertWeak, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_INVALID: Known = daemon(Code::IkeCertInvalid, Stage::Ike, &[6], NOT_UP);
+pub(super) const CERT_SOON: Known = daemon(
+    Code::CertExpiresSoon,
+    Stage::Ike,
+    &[6],
+    "Nothing yet; one day the tunnel does not come up again after it went down.",
 );
 pub(super) const PEER_ERROR: Known =
     daemon(Code::IkePeerError, Stage::Ike, &[], "The tunnel does not come up.");
@@ -126,7 +152,16 @@ pub(super) const BOTH: Known = Known {
 };
 
 /// Last errors that are told as they come.
-const TOLD: [&Known; 9] = [
+const TOLD: [&Known; 18] = [
+    &CERT_REFUSED,
+    &CERT_EXPIRED,
+    &CERT_NOT_YET,
+    &CERT_REVOKED,
+    &CERT_UNTRUSTED,
+    &CERT_NAME,
+    &CERT_EXTENSION,
+    &CERT_WEAK,
+    &CERT_INVALID,
     &AUTH_NO_ANSWER,
     &PSK_SWAPPED,
     &ID_MISMATCH,
@@ -144,6 +179,7 @@ pub(super) fn examine(lines: &[Line<'_>], findings: &mut Vec<Finding>) {
             down(line, lines, findings);
         }
         established(line, findings);
+        expiring(line, findings);
     }
     same_key(lines, findings);
 }
@@ -190,7 +226,7 @@ fn silence(line: &Line<'_>, lines: &[Line<'_>], finding: Finding) -> Finding {
     let others = lines.iter().filter(|other| other.outside != line.outside && other.status.is_some());
     let answered = others.clone().any(|other| other.stage().is_some_and(|stage| stage > api::Stage::Down));
     let silent = others.clone().count() > 0 && others.clone().all(|other| other.fails_with(&NO_ANSWER));
-    let gateway: Option<IpAddr> = line.config.map(|(_, tunnel)| tunnel.customer_gateway);
+    let gateway: Option<IpAddr> = line.config.and_then(|(_, tunnel)| tunnel.known_gateway());
     if answered {
         finding.seen(format!(
             "{} is silent and another endpoint answers, so UDP 500 leaves this host: a firewall names only the other \
@@ -212,7 +248,7 @@ fn silence(line: &Line<'_>, lines: &[Line<'_>], finding: Finding) -> Finding {
 
 fn identity(line: &Line<'_>, findings: &mut Vec<Finding>) {
     let Some((_, tunnel)) = line.config else { return };
-    if tunnel.local_id != Identity::Address(tunnel.customer_gateway) {
+    if tunnel.psk().is_some() && tunnel.local_id != Identity::Address(tunnel.customer_gateway) {
         let seen = format!(
             "local_id is {}, the customer gateway {}",
             identity_text(&tunnel.local_id),
@@ -225,7 +261,8 @@ fn identity(line: &Line<'_>, findings: &mut Vec<Finding>) {
 fn identity_text(identity: &Identity) -> String {
     match identity {
         Identity::Address(address) => address.to_string(),
-        Identity::Fqdn(name) | Identity::Email(name) => name.clone(),
+        Identity::Fqdn(name) | Identity::Email(name) | Identity::Name(name) => name.clone(),
+        Identity::Subject => "the certificate's subject".to_owned(),
     }
 }
 
@@ -266,7 +303,8 @@ fn established(line: &Line<'_>, findings: &mut Vec<Finding>) {
 fn same_key(lines: &[Line<'_>], findings: &mut Vec<Finding>) {
     for line in lines.iter().filter(|line| line.fails_with(&AUTH_FAILED)) {
         let Some(key) = line.key else { continue };
-        let inline = line.config.is_some_and(|(_, tunnel)| matches!(tunnel.psk, KeySource::Inline(_)));
+        let inline =
+            line.config.is_some_and(|(_, tunnel)| matches!(tunnel.psk(), Some(KeySource::Inline(_))));
         let same = lines.iter().find(|other| {
             other.outside != line.outside
                 && other.connection == line.connection
@@ -277,6 +315,29 @@ fn same_key(lines: &[Line<'_>], findings: &mut Vec<Finding>) {
             let seen = format!("{} and {} have the same key {place}", line.label, other.label);
             findings.push(PSK_TWICE.found().at(&line.label).seen(seen).because(&AUTH_FAILED));
         }
+    }
+}
+
+/// Ours is warned of a month ahead, the peer's a week: AWS renews its own late.
+const SOON_DAYS: (i64, i64) = (30, 7);
+
+fn expiring(line: &Line<'_>, findings: &mut Vec<Finding>) {
+    let Some(certificate) = line.status.and_then(|(_, tunnel)| tunnel.certificate.as_ref()) else { return };
+    let day = 86_400;
+    let mut warn = |what: &str, left: i64| {
+        let seen = match left {
+            left if left < 0 => format!("{what} ended {} days ago", -left / day),
+            left => format!("{what} ends in {} days", left / day),
+        };
+        findings.push(CERT_SOON.found().at(&line.label).seen(seen));
+    };
+    if certificate.first_end_in_seconds <= SOON_DAYS.0 * day {
+        warn("a certificate, CA or revocation list of ours", certificate.first_end_in_seconds);
+    }
+    if let (Some(subject), Some(left)) = (&certificate.peer_subject, certificate.peer_expires_in_seconds)
+        && left <= SOON_DAYS.1 * day
+    {
+        warn(&format!("the peer's certificate \"{subject}\""), left);
     }
 }
 

@@ -76,7 +76,7 @@ pub const ALL: [Symptom; 36] = [
         6,
         named("AWS-NO-KEY", "symptom_06_a_peer_that_wants_a_certificate_is_named"),
         "A connection with certificates: AUTHENTICATION_FAILED",
-        "Certificates are not supported; `import` and the AWS file say so.",
+        "The peer's chain and identity are checked one after the other, and the first that fails is named.",
     ),
     of(
         7,

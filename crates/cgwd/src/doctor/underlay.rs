@@ -226,7 +226,7 @@ fn address(host: &Host, line: &Line<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let (Some((_, tunnel)), Some(source)) = (line.config, source(host, line)) else { return };
-    if source == tunnel.customer_gateway || line.stage().is_none() {
+    if tunnel.known_gateway().is_none_or(|known| known == source) || line.stage().is_none() {
         return;
     }
     let seen = format!("it sends from {source}, AWS knows it as {}", tunnel.customer_gateway);

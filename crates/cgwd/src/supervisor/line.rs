@@ -3,6 +3,7 @@
 //! A line is there as long as its tunnel is configured, whether or not this host can run it at the moment. It
 //! executes the [`Reaction`]s that concern itself and leaves the others to the supervisor.
 
+mod expiry;
 mod start;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dataplane::ProbeAddresses;
-use ike::{Command, Input, Notice, Phase};
+use ike::{Command, Credentials, Input, Notice, Phase};
 use model::{Instant, Secret};
 use net::netlink::{LinkChange, Netlink};
 use routes::NextHop;
@@ -23,15 +24,17 @@ use super::inbox::{Incoming, LineId};
 use super::mtu;
 use super::sockets::Sockets;
 use super::trial::{Trials, Verdict};
-use crate::api::Stage;
+use crate::api::{self, Stage};
 use crate::catalog::Code;
 use crate::translate;
+use crate::translate::certificates::unix_seconds;
 use crate::translate::failure::Finding;
 use crate::translate::ike_config::ike_config;
 use crate::tunnel::echo;
 use crate::tunnel::health::{Health, Outside, Reaction};
 use crate::tunnel::probe::Settings;
 
+use expiry::Expiry;
 pub(super) use start::Surroundings;
 
 /// A tunnel that this host cannot run is tried again after this time.
@@ -51,11 +54,23 @@ pub(super) struct Line {
     pub(super) mtu: u16,
     /// How AWS's outside address is reached without the tunnel.
     pub(super) underlay: Option<NextHop>,
-    psk: Secret,
     /// Keys on their way to [`super::keylog`].
     exposed: Vec<ExposedKeys>,
+    credentials: Credentials,
+    expiry: Expiry,
     trials: Trials,
     state: State,
+}
+
+/// Whether both prove the same in the same way.
+fn same(a: &Credentials, b: &Credentials) -> bool {
+    match (a, b) {
+        (Credentials::Psk(a), Credentials::Psk(b)) => a.expose() == b.expose(),
+        (Credentials::Certificates(a), Credentials::Certificates(b)) => {
+            a.credential.same(&b.credential) && a.trust.same(&b.trust) && a.padding == b.padding
+        }
+        _ => false,
+    }
 }
 
 enum State {
@@ -83,7 +98,7 @@ impl Line {
         id: LineId,
         connection: Rc<config::Connection>,
         config: config::Tunnel,
-        psk: Secret,
+        credentials: Credentials,
         now: Instant,
     ) -> Self {
         let probe = Settings { interval: config.probe.interval, misses_max: config.probe.loss };
@@ -98,8 +113,9 @@ impl Line {
             drained: false,
             egress: false,
             underlay: None,
-            psk,
             exposed: Vec::new(),
+            credentials,
+            expiry: Expiry::default(),
             trials: Trials::default(),
             state: State::Waiting { retry_at: now },
         }
@@ -136,7 +152,7 @@ impl Line {
         let preference = other.config.preference;
         let interface_given = other.config.interface_given;
         let alike = config::Tunnel { preference, interface_given, ..self.config.clone() };
-        alike == other.config && self.psk.expose() == other.psk.expose()
+        alike == other.config && same(&self.credentials, &other.credentials)
     }
 
     /// Keys of SAs made since the last time; none unless they are wanted.
@@ -159,8 +175,27 @@ impl Line {
     }
 
     /// The pre-shared key, for comparison with another tunnel's.
-    pub(super) fn psk(&self) -> &Secret {
-        &self.psk
+    pub(super) fn psk(&self) -> Option<&Secret> {
+        match &self.credentials {
+            Credentials::Psk(key) => Some(key),
+            Credentials::Certificates(_) => None,
+        }
+    }
+
+    /// What the status says of certificates.
+    pub(super) fn certificate(&self) -> Option<api::Certificate> {
+        self.expiry.status(&self.credentials, unix_seconds())
+    }
+
+    /// Tells the negotiator what time it is, and warns of what ends soon.
+    pub(super) fn tell_time(&mut self, sockets: &Sockets, now: Instant, out: &mut Vec<Reaction>) {
+        if self.credentials.certificates().is_none() {
+            return;
+        }
+        let unix_seconds = unix_seconds();
+        self.input(Input::WallClock { unix_seconds }, sockets, now, out);
+        let findings = self.expiry.due(&self.credentials, unix_seconds);
+        out.extend(findings.into_iter().map(|finding| Reaction::Event(finding, None)));
     }
 
     /// Whether the tunnel is down with one of these as its last error.
@@ -174,9 +209,9 @@ impl Line {
         if let State::Running(running) = &self.state
             && self.trials.may_try_key(now)
         {
-            let config = ike_config(&self.config, running.local, psk.clone());
+            let config = ike_config(&self.config, running.local, Credentials::Psk(psk));
             // The first datagram cannot settle anything.
-            let _ = self.trials.try_key(config, psk, of, sockets, now);
+            let _ = self.trials.try_key(config, of, sockets, now);
         }
     }
 
@@ -184,7 +219,7 @@ impl Line {
     pub(super) fn ask_version(&mut self, of: Code, sockets: &Sockets, now: Instant) {
         if let State::Running(running) = &self.state {
             // The key is not needed; what never leaves cannot leak.
-            let config = ike_config(&self.config, running.local, Secret::new(Vec::new()));
+            let config = ike_config(&self.config, running.local, Credentials::Psk(Secret::new(Vec::new())));
             self.trials.ask_version(config, of, sockets, now);
         }
     }
@@ -442,6 +477,9 @@ impl Line {
                 }
                 Effect::Notice(notice) => {
                     running.closed |= notice == Notice::Closed;
+                    if let Notice::PeerCertificate(certificate) = &notice {
+                        self.expiry.shown(certificate);
+                    }
                     tracing::debug!(tunnel = %self.config.name, connection = %self.connection.id, "{notice:?}");
                     out.extend(self.health.noticed(&notice, now));
                 }

@@ -40,6 +40,7 @@ use crate::api::Stage;
 use crate::catalog::{Code, Severity};
 use crate::events::{Subject, Timeline};
 use crate::hooks::Hooks;
+use crate::translate::certificates::{self, CredentialError};
 use crate::translate::failure::Finding;
 use crate::tunnel::health::Reaction;
 use inbox::{Incoming, LineId};
@@ -85,16 +86,16 @@ impl Supervisor {
     ///
     /// # Errors
     /// When a key cannot be fetched.
-    fn make_lines(&mut self, config: &config::Config, now: Instant) -> Result<Vec<Line>, config::KeyError> {
+    fn make_lines(&mut self, config: &config::Config, now: Instant) -> Result<Vec<Line>, CredentialError> {
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let mut lines = Vec::new();
         for connection in &config.connections {
             let shared = Rc::new(connection.clone());
             for tunnel in &connection.tunnels {
-                let psk = tunnel.psk.fetch(connection.peer, credentials.as_deref())?;
+                let proof = certificates::credentials(connection, tunnel, credentials.as_deref(), now)?;
                 let id = LineId(self.next_line);
                 self.next_line += 1;
-                lines.push(Line::new(id, Rc::clone(&shared), tunnel.clone(), psk, now));
+                lines.push(Line::new(id, Rc::clone(&shared), tunnel.clone(), proof, now));
             }
         }
         Ok(lines)
@@ -175,6 +176,7 @@ impl Supervisor {
             self.next_tick = now + TICK;
             self.routes_due = true;
             self.routing.sample(&self.lines);
+            self.tell_time(now);
             // A route that comes after the address announces no address; a tunnel that is down looks for itself.
             self.follow_addresses(|line| line.health.stage() == Stage::Down, now);
         }
@@ -184,6 +186,19 @@ impl Supervisor {
             self.say(said);
             self.hook_changes();
             self.say_status();
+        }
+    }
+
+    /// Tunnels with certificates learn what time it is, and say what ends soon.
+    fn tell_time(&mut self, now: Instant) {
+        let mut all = Vec::new();
+        for line in &mut self.lines {
+            let mut out = Vec::new();
+            line.tell_time(&self.sockets, now, &mut out);
+            all.push((line.id, out));
+        }
+        for (id, out) in all {
+            self.take(id, out, now);
         }
     }
 
@@ -286,8 +301,8 @@ impl Supervisor {
         }
         for index in &all {
             let other = all.iter().filter_map(|other| self.lines.get(*other)).find_map(|other| {
-                let differs = other.psk().expose() != self.lines.get(*index)?.psk().expose();
-                differs.then(|| (other.config.name.clone(), other.psk().clone()))
+                let (ours, theirs) = (self.lines.get(*index)?.psk()?, other.psk()?);
+                (theirs.expose() != ours.expose()).then(|| (other.config.name.clone(), theirs.clone()))
             });
             let (Some((name, psk)), Some(line)) = (other, self.lines.get_mut(*index)) else { continue };
             line.try_key(name, psk, &self.sockets, now);

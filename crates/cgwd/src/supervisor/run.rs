@@ -43,9 +43,9 @@ pub enum StartError {
     /// The kernel refused something that everything depends on.
     #[error(transparent)]
     Net(#[from] net::Error),
-    /// A pre-shared key is missing.
+    /// A key or a certificate is missing or cannot be used.
     #[error(transparent)]
-    Key(#[from] config::KeyError),
+    Key(#[from] crate::translate::certificates::CredentialError),
     /// The runtime or a signal handler.
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),

@@ -61,6 +61,7 @@ fn tunnel(line: &Line, now: Instant) -> api::Tunnel {
             received,
         }),
         bgp: line.running().and_then(|running| running.bgp.as_ref()).map(|session| session.status(now)),
+        certificate: line.certificate(),
         last_error: line.health.last_error().map(|problem| api::LastError {
             code: problem.finding.code.name().to_owned(),
             text: problem.finding.text.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ike::wire::parse_header;
 use ike::{Command, Endpoint, IkeState, Input, Notice, Output, Startup, Transmit};
-use model::{Instant, Secret, SecureRng};
+use model::{Instant, SecureRng};
 
 use super::sockets::Sockets;
 use crate::catalog::Code;
@@ -74,13 +74,11 @@ impl Trials {
     /// Tries the key of the tunnel `of`.
     pub(super) fn try_key(
         &mut self,
-        mut config: ike::Config,
-        psk: Secret,
+        config: ike::Config,
         of: String,
         sockets: &Sockets,
         now: Instant,
     ) -> Option<Verdict> {
-        config.credentials = ike::Credentials::Psk(psk);
         self.key_asked = Some(now);
         let endpoint = begin(config, now);
         self.key = Some(KeyTrial { endpoint, of, proven: false, until: now + PATIENCE });

@@ -54,9 +54,9 @@ pub fn config(connection: &config::Connection, tunnel: &config::Tunnel) -> Optio
 
 /// An IPv4 address that is ours; where there is none, four octets that tell our tunnels apart.
 fn router_id(inside: Option<Ipv4Addr>, tunnel: &config::Tunnel, ours: IpAddr) -> Ipv4Addr {
-    match (inside, tunnel.customer_gateway, ours) {
+    match (inside, tunnel.known_gateway(), ours) {
         (Some(address), _, _) => address,
-        (None, IpAddr::V4(address), _) | (None, _, IpAddr::V4(address)) => address,
+        (None, Some(IpAddr::V4(address)), _) | (None, _, IpAddr::V4(address)) => address,
         (None, _, IpAddr::V6(address)) => {
             let [.., a, b, c, d] = address.octets();
             // RFC 6286 §2.1 allows any value but zero.

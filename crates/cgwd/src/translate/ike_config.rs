@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::{EncryptionAlgorithm, IntegrityAlgorithm};
+use ike::Credentials;
+use ike::certificate::{Credential, DistinguishedName};
 use ike::crypto::{IkeCipher, Integrity, Prf};
 use ike::wire::DhGroup;
 use ike::{EspCipher, EspProposal, IkeProposal, Lifetime, Liveness};
@@ -14,13 +16,14 @@ pub const PORT_IKE: u16 = 500;
 /// The port of IKE and ESP behind NAT (RFC 3948).
 pub const PORT_NAT_T: u16 = 4500;
 
-/// The negotiator's view of a tunnel that sends from `local` and proves itself by `psk`.
-pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, psk: Secret) -> ike::Config {
+/// The negotiator's view of a tunnel that sends from `local` and proves itself by `credentials`.
+pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, credentials: Credentials) -> ike::Config {
+    let ours = credentials.certificates().map(|certificates| &*certificates.credential);
     ike::Config {
         local: SocketAddr::new(local, PORT_IKE),
         local_nat_t_port: PORT_NAT_T,
-        local_identity: identity(&tunnel.local_id),
-        remote_identity: identity(&tunnel.remote_id),
+        local_identity: local_identity(tunnel, ours),
+        remote_identity: identity(&tunnel.remote_id, None),
         ike_proposals: ike_proposals(&tunnel.ike),
         esp_proposals: esp_proposals(&tunnel.esp),
         ts_local: tunnel.ts_local.clone(),
@@ -34,16 +37,40 @@ pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, psk: Secret) -> ike::C
         child_lifetime: lifetime(tunnel.esp_rekey()),
         liveness: liveness(tunnel.dpd_timeout),
         fragment_size: Some(tunnel.ike.fragment_size.min(tunnel.path_mtu)),
-        ..ike::Config::new(local, tunnel.outside, psk)
+        credentials,
+        ..ike::Config::new(local, tunnel.outside, Secret::new(Vec::new()))
+    }
+}
+
+/// Who we say we are.
+pub(super) fn local_identity(tunnel: &config::Tunnel, ours: Option<&Credential>) -> ike::Identity {
+    // What is written in another order than it stands in the certificate is still the certificate's subject.
+    let subject = ours.map(Credential::subject);
+    match (identity(&tunnel.local_id, ours), subject) {
+        (ike::Identity::DerDn(written), Some(ike::Identity::DerDn(subject))) => {
+            let names = (DistinguishedName::from_der(&written), DistinguishedName::from_der(&subject));
+            match names {
+                (Some(a), Some(b)) if a.matches(&b) => ike::Identity::DerDn(subject),
+                _ => ike::Identity::DerDn(written),
+            }
+        }
+        (identity, _) => identity,
     }
 }
 
 /// The identity of an ID payload.
-fn identity(identity: &config::Identity) -> ike::Identity {
+fn identity(identity: &config::Identity, ours: Option<&Credential>) -> ike::Identity {
     match identity {
         config::Identity::Address(address) => ike::Identity::from(*address),
         config::Identity::Fqdn(name) => ike::Identity::Fqdn(name.clone()),
         config::Identity::Email(name) => ike::Identity::Email(name.clone()),
+        // A name that cannot be read was refused with the credentials.
+        config::Identity::Name(text) => {
+            ike::Identity::DerDn(DistinguishedName::parse(text).map(|name| name.to_der()).unwrap_or_default())
+        }
+        config::Identity::Subject => {
+            ours.map_or_else(|| ike::Identity::DerDn(Vec::new()), Credential::subject)
+        }
     }
 }
 

@@ -215,6 +215,7 @@ fn tunnel(name: &str, outside: &str, stage: Stage, egress: bool) -> Tunnel {
         }),
         probe: up.then_some(Probe { rtt_ms: Some(1.2), loss_ratio: 0.0, sent: 3, received: 3 }),
         bgp: None,
+        certificate: None,
         last_error: (!up).then(|| LastError {
             code: "IKE-NO-ANSWER".to_owned(),
             text: "no answer to IKE_SA_INIT".to_owned(),

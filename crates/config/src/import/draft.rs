@@ -92,6 +92,8 @@ pub(super) struct DraftTunnel {
     pub(super) key: Option<At<Zeroizing<String>>>,
     /// Where AWS keeps the key when it does not hand it out.
     pub(super) key_arn: Option<String>,
+    /// AWS names a certificate of its own for this tunnel.
+    pub(super) by_certificate: bool,
     pub(super) bgp: Option<DraftBgp>,
     pub(super) options: Options,
     /// The input's wording names IKEv1.

@@ -195,6 +195,14 @@ impl<'t> Reader<'t> {
         for tunnel in &mut draft.tunnels {
             tunnel.key_arn.clone_from(&arn);
         }
+        for telemetry in connection.get("vgwtelemetry").map(|raw| array(raw)).unwrap_or_default() {
+            let Some(telemetry) = object(telemetry) else { continue };
+            let outside = string(&telemetry, "outsideipaddress").and_then(|text| text.parse::<IpAddr>().ok());
+            if string(&telemetry, "certificatearn").is_some_and(|arn| !arn.is_empty()) {
+                let same = |tunnel: &&mut DraftTunnel| tunnel.outside.as_ref().map(|at| at.value) == outside;
+                draft.tunnels.iter_mut().filter(same).for_each(|tunnel| tunnel.by_certificate = true);
+            }
+        }
         let Some(options) = connection.get("options").and_then(|raw| object(raw)) else { return };
         draft.accelerated |= options.get("enableacceleration").is_some_and(|raw| raw.get() == "true");
         let ipv6 = string(&options, "tunnelinsideipversion").as_deref() == Some("ipv6");

@@ -39,7 +39,8 @@ pub(super) enum PlanRouting {
 pub(super) struct PlanTunnel {
     pub(super) name: String,
     pub(super) outside: IpAddr,
-    pub(super) customer_gateway: IpAddr,
+    /// Missing where AWS has none, which only certificates allow.
+    pub(super) customer_gateway: Option<IpAddr>,
     /// Ours and AWS's.
     pub(super) inside: Vec<(IpNet, IpAddr)>,
     pub(super) key: PlanKey,
@@ -55,7 +56,13 @@ pub(super) struct PlanTunnel {
 /// The key itself, or the credential that will hold it.
 pub(super) enum PlanKey {
     Inline(Zeroizing<String>),
-    Credential { name: String },
+    Credential {
+        name: String,
+    },
+    /// Files that the operator puts there, all with this beginning.
+    Certificates {
+        stem: String,
+    },
 }
 
 /// Checks one connection and decides what the input leaves open; `None` after an error.
@@ -269,24 +276,24 @@ fn tunnel(
     let outside =
         required(&draft.outside, &draft.place, &format!("{name} has no outside address of AWS"), cx);
     let gateway = draft.customer_gateway.as_ref().map(|at| at.value);
-    if gateway.is_none() {
+    let by_certificate = draft.by_certificate || (gateway.is_none() && draft.key.is_none());
+    if gateway.is_none() && !by_certificate {
         let finding = Diagnostic::error(
             "IMP-MISSING",
             format!("{name} has no outside address of the customer gateway"),
             "authenticate with pre-shared keys and give the customer gateway its public address at AWS",
         );
-        let cause =
-            "a customer gateway without an address authenticates by certificate, which is not supported";
+        let cause = "only a customer gateway that authenticates by certificate has no address, and here is a pre-shared key";
         cx.report.push(finding.at(draft.place.clone(), "").because(cause));
     }
     let inside = inside_links(&draft, name, inside_optional, cx);
-    let key = key(&draft, name, id, cx);
+    let key = if by_certificate { Some(certificates(name, id, cx)) } else { key(&draft, name, id, cx) };
     let choice = choose(&draft.options, name, cx);
     let options = draft.options;
     Some(PlanTunnel {
         name: name.to_owned(),
         outside: outside?,
-        customer_gateway: gateway?,
+        customer_gateway: gateway,
         inside: inside?,
         key: key?,
         choice: choice?,
@@ -391,6 +398,15 @@ fn key(draft: &DraftTunnel, name: &str, id: &str, cx: &mut Context<'_>) -> Optio
             None
         }
     }
+}
+
+fn certificates(name: &str, id: &str, cx: &mut Context<'_>) -> PlanKey {
+    let stem = format!("/etc/cgwd/{id}");
+    cx.notes.push(format!(
+        "{name} of {id} authenticates by certificate (AWS Private CA). Export the customer gateway's certificate from ACM: put it and \
+         the chain into {stem}.pem, its private key without passphrase into {stem}.key (mode 0600), the root CA into {stem}-ca.pem."
+    ));
+    PlanKey::Certificates { stem }
 }
 
 fn join(nets: &[IpNet]) -> String {

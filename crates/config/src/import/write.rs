@@ -76,7 +76,9 @@ fn write_tunnel(out: &mut String, plan: &Plan, tunnel: &PlanTunnel) {
     let _ = writeln!(out, "name = {}", quote(&tunnel.name));
     line(out, "outside", &quote(&tunnel.outside.to_string()), "AWS's");
     let remark = "ours, as AWS has it; behind NAT, the NAT's public address";
-    line(out, "customer_gateway", &quote(&tunnel.customer_gateway.to_string()), remark);
+    if let Some(gateway) = tunnel.customer_gateway {
+        line(out, "customer_gateway", &quote(&gateway.to_string()), remark);
+    }
     for (ours, aws) in &tunnel.inside {
         let key = if aws.is_ipv4() { "inside" } else { "inside_ipv6" };
         line(out, key, &quote(&ours.to_string()), &format!("AWS is {aws}"));
@@ -93,6 +95,11 @@ fn write_tunnel(out: &mut String, plan: &Plan, tunnel: &PlanTunnel) {
         PlanKey::Credential { name } => {
             let remark = format!("LoadCredential={name}:/etc/cgwd/{name}");
             line(out, "psk_credential", &quote(name), &remark);
+        }
+        PlanKey::Certificates { stem } => {
+            line(out, "certificate", &quote(&format!("{stem}.pem")), "ours, then the intermediates");
+            line(out, "private_key", &quote(&format!("{stem}.key")), "mode 0600");
+            line(out, "ca", &quote(&format!("{stem}-ca.pem")), "the root above the private CA");
         }
     }
     if plan.raw_esp {

@@ -56,7 +56,8 @@ pub(super) fn connection(reader: &mut Reader<'_, '_>, tunnels_before: &mut usize
     }
     let mut tunnels = Vec::new();
     for (index, (table, span)) in tables.into_iter().enumerate() {
-        let defaults = tunnel::Defaults { peer, index, interface: *tunnels_before };
+        let id = id.as_ref().map_or("", |at| at.value.as_str());
+        let defaults = tunnel::Defaults { peer, id, index, interface: *tunnels_before };
         *tunnels_before += 1;
         let mut inner = Reader::new(&schema::TUNNEL, table, span, reader.report());
         tunnels.extend(tunnel::tunnel(&mut inner, &defaults));

@@ -2,6 +2,7 @@
 //!
 //! Goes on after an error where it can, so that one run names everything there is to mend. Never reads a file.
 
+mod certificate;
 mod check;
 mod connection;
 mod hook;

@@ -40,8 +40,8 @@ fn the_example_holds_what_it_says() {
             "vpn-0f9e8d7c6b5a40312/tunnel2 cgw3"
         ]
     );
-    assert_eq!(fixed.tunnels[0].psk, KeySource::File("/etc/cgwd/branch-tunnel1.psk".into()));
-    assert_eq!(fixed.tunnels[1].psk, KeySource::Credential("branch-tunnel2.psk".into()));
+    assert_eq!(fixed.tunnels[0].psk(), Some(&KeySource::File("/etc/cgwd/branch-tunnel1.psk".into())));
+    assert_eq!(fixed.tunnels[1].psk(), Some(&KeySource::Credential("branch-tunnel2.psk".into())));
 }
 
 #[test]
@@ -172,4 +172,58 @@ fn equal_files_are_equal_values_and_keys_never_print() {
     let text =
         include_str!("../../../../config/cgwd.example.toml").replace("lab_Psk.Tunnel2", "lab_Psk.TunnelX");
     assert_ne!(parse(&text, "x").unwrap().config, example());
+}
+
+/// A tunnel by certificates, with further lines.
+fn by_certificates(more: &str) -> Result<crate::Tunnel, crate::Report> {
+    let text = format!(
+        "[[connection]]\nid = \"vpn-0a1b2c3d4e5f60718\"\nrouting = \"static\"\nvpc = [\"10.0.0.0/16\"]\n\
+         [[connection.tunnel]]\noutside = \"198.51.100.1\"\ninside = \"169.254.10.2/30\"\n{more}"
+    );
+    crate::parse(&text, "test").map(|loaded| loaded.config.connections[0].tunnels[0].clone())
+}
+
+const THREE: &str =
+    "certificate = \"/etc/cgwd/gw.pem\"\nprivate_key = \"/etc/cgwd/gw.key\"\nca = \"/etc/cgwd/ca.pem\"\n";
+
+#[test]
+fn certificates_need_three_files_and_no_address_at_aws() {
+    let tunnel = by_certificates(THREE).unwrap();
+    let files = tunnel.certificates().unwrap();
+    assert_eq!(files.private_key, crate::PrivateKey::File("/etc/cgwd/gw.key".into()));
+    assert!(files.crl.is_empty() && tunnel.psk().is_none());
+    assert_eq!((tunnel.known_gateway(), tunnel.local_id), (None, crate::Identity::Subject));
+    let aws = "C=US, ST=WA, L=Seattle, O=Amazon.com, OU=AWS, CN=vpn-0a1b2c3d4e5f60718.endpoint-0";
+    assert_eq!(tunnel.remote_id, crate::Identity::Name(aws.to_owned()));
+    for (missing, named) in [(0, "`certificate`"), (1, "`private_key`"), (2, "`ca`")] {
+        let two: String = THREE
+            .lines()
+            .enumerate()
+            .filter(|(at, _)| *at != missing)
+            .map(|(_, line)| format!("{line}\n"))
+            .collect();
+        let report = by_certificates(&format!("customer_gateway = \"192.0.2.1\"\n{two}")).unwrap_err();
+        assert!(report.render(false).contains(named), "{}", report.render(false));
+    }
+}
+
+#[test]
+fn a_key_and_certificates_exclude_each_other() {
+    let report = by_certificates(&format!("{THREE}psk = \"lab_Psk.Tunnel1\"\n")).unwrap_err().render(false);
+    assert!(report.contains("both `certificate` and `psk`"), "{report}");
+    let report =
+        by_certificates(&format!("{THREE}private_key_credential = \"gw.key\"\n")).unwrap_err().render(false);
+    assert!(report.contains("keep one of the two"), "{report}");
+}
+
+#[test]
+fn a_distinguished_name_is_an_identity_only_with_certificates() {
+    let name = "C=US, O=Example, CN=gw";
+    let tunnel =
+        by_certificates(&format!("{THREE}remote_id = \"{name}\"\nlocal_id = \"gw.example\"\n")).unwrap();
+    assert_eq!(tunnel.remote_id, crate::Identity::Name(name.to_owned()));
+    assert_eq!(tunnel.local_id, crate::Identity::Fqdn("gw.example".to_owned()));
+    let psk =
+        format!("customer_gateway = \"192.0.2.1\"\npsk = \"lab_Psk.Tunnel1\"\nremote_id = \"{name}\"\n");
+    assert!(by_certificates(&psk).unwrap_err().render(false).contains("no IKE identity"));
 }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use model::{Secret, TrafficSelector};
 use toml::de::DeValue;
 
+use super::certificate::authentication;
 use super::connection::identifier;
 use super::reader::{At, Reader, nearest, one_of, shorten};
 use super::{inside, scalar, section};
@@ -30,12 +31,14 @@ const MAX_INTERFACE: usize = 15;
 /// Longest tunnel name.
 const MAX_NAME: usize = 32;
 /// Longest identity we send.
-const MAX_IDENTITY: usize = 255;
+pub(super) const MAX_IDENTITY: usize = 255;
 
 /// What a tunnel takes from its place in the file.
-pub(super) struct Defaults {
+pub(super) struct Defaults<'d> {
     /// Whose limits hold.
     pub(super) peer: Peer,
+    /// The connection's identifier.
+    pub(super) id: &'d str,
     /// Position in the connection.
     pub(super) index: usize,
     /// Position in the file.
@@ -54,15 +57,16 @@ pub(super) struct PlacedTunnel {
 }
 
 /// Reads one tunnel; `None` when too much is missing to compare it with others.
-pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option<PlacedTunnel> {
+pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults<'_>) -> Option<PlacedTunnel> {
     let peer = defaults.peer;
     let name = identifier(reader, "name", MAX_NAME);
     let interface = interface(reader);
-    let addresses = addresses(reader);
+    let by_certificates = reader.has("certificate");
+    let addresses = addresses(reader, by_certificates);
     let inside = inside::inside(reader, peer);
-    let psk = key_source(reader, peer);
-    let local_id = identity(reader, "local_id");
-    let remote_id = identity(reader, "remote_id");
+    let authentication = authentication(reader, peer);
+    let local_id = identity(reader, "local_id", by_certificates);
+    let remote_id = identity(reader, "remote_id", by_certificates);
     let ike = section(reader, &schema::IKE, "ike", |r| ike(r, peer)).unwrap_or_else(default_ike);
     let esp = section(reader, &schema::ESP, "esp", |r| esp(r, peer)).unwrap_or_else(default_esp);
     lifetimes_fit(reader, &ike, &esp);
@@ -88,9 +92,15 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
         outside: outside.value,
         customer_gateway,
         bind,
-        psk: psk?,
-        local_id: local_id.unwrap_or(Identity::Address(customer_gateway)),
-        remote_id: remote_id.unwrap_or(Identity::Address(outside.value)),
+        authentication: authentication?,
+        local_id: local_id.unwrap_or(match by_certificates {
+            true => Identity::Subject,
+            false => Identity::Address(customer_gateway),
+        }),
+        remote_id: remote_id.unwrap_or_else(|| match by_certificates && peer == Peer::Aws {
+            true => aws_subject(defaults),
+            false => Identity::Address(outside.value),
+        }),
         ike,
         esp,
         rekey_margin: timing.rekey_margin,
@@ -109,6 +119,12 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults) -> Option
     };
     let (name, interface, outside) = (name.span, interface.span, outside.span);
     Some(PlacedTunnel { tunnel, header, name, interface, outside, inside: inside_spans })
+}
+
+/// The subject of AWS's own certificate for this tunnel. AWS does not document it; it is what its endpoints show.
+fn aws_subject(defaults: &Defaults<'_>) -> Identity {
+    let (id, index) = (defaults.id, defaults.index);
+    Identity::Name(format!("C=US, ST=WA, L=Seattle, O=Amazon.com, OU=AWS, CN={id}.endpoint-{index}"))
 }
 
 /// When IKE does what.
@@ -200,13 +216,29 @@ fn interface(reader: &mut Reader<'_, '_>) -> Option<At<String>> {
 }
 
 /// AWS's outside address, ours as AWS knows it, and the local one.
-fn addresses(reader: &mut Reader<'_, '_>) -> Option<(At<IpAddr>, IpAddr, Option<IpAddr>)> {
+fn addresses(
+    reader: &mut Reader<'_, '_>,
+    by_certificates: bool,
+) -> Option<(At<IpAddr>, IpAddr, Option<IpAddr>)> {
     let outside = unicast(reader, "outside");
     reader.require("outside");
     let gateway = unicast(reader, "customer_gateway");
-    reader.require("customer_gateway");
+    // A customer gateway with a certificate needs no address at AWS.
+    let unknown = by_certificates && !reader.has("customer_gateway");
+    if !unknown {
+        reader.require("customer_gateway");
+    }
     let bind = unicast(reader, "bind");
-    let (outside, gateway) = (outside?, gateway?);
+    let outside = outside?;
+    let gateway = if unknown {
+        let unspecified = match outside.value {
+            IpAddr::V4(_) => IpAddr::from([0; 4]),
+            IpAddr::V6(_) => IpAddr::from([0; 16]),
+        };
+        At { value: unspecified, span: reader.span() }
+    } else {
+        gateway?
+    };
     for (key, other) in [("customer_gateway", Some(&gateway)), ("bind", bind.as_ref())] {
         let Some(other) = other else { continue };
         if other.value.is_ipv4() != outside.value.is_ipv4() {
@@ -240,7 +272,7 @@ fn unicast(reader: &mut Reader<'_, '_>, key: &'static str) -> Option<At<IpAddr>>
     Some(at)
 }
 
-fn key_source(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<KeySource> {
+pub(super) fn key_source(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<KeySource> {
     let keys = ["psk", "psk_file", "psk_credential"];
     let present: Vec<&str> = keys.into_iter().filter(|key| reader.has(key)).collect();
     match present.as_slice() {
@@ -277,8 +309,12 @@ fn inline_key(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<KeySource> {
     Some(KeySource::Inline(Secret::from(text.value.as_bytes())))
 }
 
-fn identity(reader: &mut Reader<'_, '_>, key: &'static str) -> Option<Identity> {
+fn identity(reader: &mut Reader<'_, '_>, key: &'static str, by_certificates: bool) -> Option<Identity> {
     let text = reader.string(key)?;
+    let is_name = text.value.contains('=') && !text.value.chars().any(char::is_control);
+    if is_name && by_certificates && text.value.len() <= MAX_IDENTITY {
+        return Some(Identity::Name(text.value.to_owned()));
+    }
     if let Ok(address) = text.value.parse() {
         return Some(Identity::Address(address));
     }
@@ -286,7 +322,11 @@ fn identity(reader: &mut Reader<'_, '_>, key: &'static str) -> Option<Identity> 
         || text.value.len() > MAX_IDENTITY
         || !text.value.chars().all(|c| c.is_ascii_graphic())
     {
-        let remedy = "write an address, a host name or user@host; AWS expects the customer gateway's address";
+        let remedy = if by_certificates {
+            "write a name such as \"C=US, O=Example, CN=gw\", an address, a host name or user@host"
+        } else {
+            "write an address, a host name or user@host; AWS expects the customer gateway's address"
+        };
         reader.bad(text.span, format!("`{key}` is no IKE identity"), remedy);
         return None;
     }

@@ -31,8 +31,8 @@ pub fn nets(text: &str) -> Vec<IpNet> {
 
 /// The key of a tunnel that holds it.
 pub fn key(tunnel: &Tunnel) -> String {
-    match &tunnel.psk {
-        KeySource::Inline(secret) => String::from_utf8(secret.expose().to_vec()).unwrap(),
+    match tunnel.psk() {
+        Some(KeySource::Inline(secret)) => String::from_utf8(secret.expose().to_vec()).unwrap(),
         other => panic!("{other:?}"),
     }
 }

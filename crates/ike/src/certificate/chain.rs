@@ -87,11 +87,7 @@ fn collect(payloads: &[wire::Certificate]) -> Result<Vec<CertificateDer<'_>>, Ce
 ///
 /// # Errors
 /// Why it proves nothing.
-pub(crate) fn judge(
-    trust: &Trust,
-    payloads: &[wire::Certificate],
-    now: u64,
-) -> Result<Facts, CertificateProblem> {
+pub fn judge(trust: &Trust, payloads: &[wire::Certificate], now: u64) -> Result<Facts, CertificateProblem> {
     let certificates = collect(payloads)?;
     let (own, others) = certificates.split_first().ok_or(CertificateProblem::Missing)?;
     let malformed = |what| CertificateProblem::Malformed { subject: "the peer".to_owned(), what };

@@ -17,8 +17,7 @@ mod trust;
 
 use std::sync::Arc;
 
-pub(crate) use chain::judge;
-pub use chain::{MAX_CERTIFICATE, MAX_CERTIFICATES};
+pub use chain::{MAX_CERTIFICATE, MAX_CERTIFICATES, judge};
 pub use credential::Credential;
 pub use error::{CertificateProblem, UnusableCertificate};
 pub use facts::{Facts, Validity, date};

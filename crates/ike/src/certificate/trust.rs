@@ -1,6 +1,6 @@
 //! Whom we trust: CA certificates and revocation lists, read from files that the operator put there.
 
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_cert::crl::CertificateList;
@@ -23,6 +23,8 @@ pub struct Trust {
     authorities: Vec<Facts>,
     pub(super) lists: Vec<CertRevocationList<'static>>,
     next_updates: Vec<(String, u64)>,
+    /// Over all files; to see whether one changed.
+    fingerprint: Vec<u8>,
 }
 
 impl Trust {
@@ -31,11 +33,15 @@ impl Trust {
     /// # Errors
     /// When a file holds none, one that is no CA's, or one with a key that proves nothing.
     pub fn read(authorities: &[u8], lists: &[Vec<u8>]) -> Result<Self, UnusableCertificate> {
+        let mut all = Context::new(&SHA256);
+        all.update(authorities);
+        lists.iter().for_each(|list| all.update(list));
         let mut trust = Self {
             anchors: Vec::new(),
             authorities: Vec::new(),
             lists: Vec::new(),
             next_updates: Vec::new(),
+            fingerprint: all.finish().as_ref().to_vec(),
         };
         for der in pem::read(authorities, "CERTIFICATE", "certificate")? {
             trust.add(&der)?;
@@ -83,6 +89,11 @@ impl Trust {
             self.next_updates.push((issuer, next.to_unix_duration().as_secs()));
         }
         Ok(())
+    }
+
+    /// Whether both were read from the same octets.
+    pub fn same(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
     }
 
     /// The CAs, in the order of the file.

@@ -176,8 +176,10 @@ fn names(collected: &Collected) -> Vec<(String, &'static str)> {
         names.push((connection.id.clone(), "connection"));
         for identity in [&tunnel.local_id, &tunnel.remote_id] {
             match identity {
-                Identity::Address(_) => {}
-                Identity::Fqdn(name) | Identity::Email(name) => names.push((name.clone(), "identity")),
+                Identity::Address(_) | Identity::Subject => {}
+                Identity::Fqdn(name) | Identity::Email(name) | Identity::Name(name) => {
+                    names.push((name.clone(), "identity"))
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ fn tunnel(name: &str, stage: Stage) -> Tunnel {
         child: None,
         probe: Some(Probe { rtt_ms: Some(1.24), loss_ratio: 0.05, sent: 20, received: 19 }),
         bgp: None,
+        certificate: None,
         last_error: None,
     }
 }

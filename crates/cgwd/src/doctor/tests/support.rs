@@ -96,6 +96,7 @@ fn status(routing: &str, n: usize) -> api::Tunnel {
         child: Some(child()),
         probe: Some(api::Probe { rtt_ms: Some(1.2), loss_ratio: 0.0, sent: 60, received: 60 }),
         bgp: (routing == "bgp").then_some(bgp),
+        certificate: None,
         last_error: None,
     }
 }
@@ -144,7 +145,8 @@ fn host() -> Host {
 /// A healthy pair with this routing.
 pub(super) fn healthy(routing: &str) -> Facts {
     let config = load(&toml(routing, ""));
-    let keys = config.tunnels().map(|(_, tunnel)| (tunnel.outside, tunnel.psk.load().unwrap())).collect();
+    let keys =
+        config.tunnels().map(|(_, tunnel)| (tunnel.outside, tunnel.psk().unwrap().load().unwrap())).collect();
     let route = api::Route {
         destination: "172.31.0.0/16".to_owned(),
         interfaces: vec!["cgw0".to_owned()],

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use dataplane::{OffloadSwitches, ProbeAddresses, TunnelConfig};
-use ike::Endpoint;
+use ike::certificate::WallClock;
+use ike::{Credentials, Endpoint};
 use model::{Instant, SecureRng};
 use net::netlink::Netlink;
 use routes::NextHop;
@@ -19,6 +20,7 @@ use crate::supervisor::inbox::{Incoming, plane_events};
 use crate::supervisor::sockets::Sockets;
 use crate::supervisor::{address, host};
 use crate::translate;
+use crate::translate::certificates::unix_seconds;
 use crate::translate::failure::Finding;
 use crate::translate::ike_config::{PORT_NAT_T, ike_config};
 use crate::tunnel::health::Reaction;
@@ -75,13 +77,22 @@ impl Line {
         let bgp = translate::bgp::config(&self.connection, &self.config)
             .map(|config| Session::new(self.id, config, &self.config.interface, around.inbox, now))
             .transpose()?;
-        let negotiator = ike_config(&self.config, local, self.psk.clone());
+        let negotiator = ike_config(&self.config, local, self.credentials_at(now));
         let endpoint = Endpoint::new(negotiator, Box::new(net::OsRng), now);
         let mut glue = Tunnel::new(endpoint, plane);
         if around.expose_keys {
             glue.expose_keys();
         }
         Ok(Running { local, glue, closed: false, bgp, probe, path_mtu: self.config.path_mtu, reset_at: None })
+    }
+
+    /// The credentials, with what time it is now.
+    fn credentials_at(&self, now: Instant) -> Credentials {
+        let mut credentials = self.credentials.clone();
+        if let Credentials::Certificates(certificates) = &mut credentials {
+            certificates.clock = WallClock { at: now, unix_seconds: unix_seconds() };
+        }
+        credentials
     }
 
     fn plane_config(&self, local: IpAddr, probe: Option<ProbeAddresses>) -> TunnelConfig {
