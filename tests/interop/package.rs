@@ -310,8 +310,14 @@ fn systemd_restarts_a_daemon_whose_worker_thread_stands_still() -> Result<()> {
         })
         .context("no receive worker")?;
     let worker = worker.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // A tracer stops that one thread; the control loop goes on.
-    let script = "import ctypes,sys; ctypes.CDLL(None).ptrace(16, int(sys.argv[1]), 0, 0); print('stopped', flush=True); sys.stdin.read()";
+    // A tracer stops that one thread; the control loop goes on. It reaps the thread when systemd ends the process, which
+    // otherwise could not go.
+    let script = "import ctypes, os, sys\n\
+                  thread = int(sys.argv[1])\n\
+                  ctypes.CDLL(None).ptrace(16, thread, 0, 0)\n\
+                  os.waitpid(thread, 0x40000000)\n\
+                  print('stopped', flush=True)\n\
+                  os.waitpid(thread, 0x40000000)\n";
     let mut tracer = Command::new("python3");
     tracer.args(["-c", script, &worker]).stdin(std::process::Stdio::piped());
     let mut tracer = tracer.spawn()?;
