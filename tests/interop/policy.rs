@@ -285,6 +285,8 @@ fn with_external_bgp_another_daemon_speaks_over_our_interfaces_and_we_set_no_rou
     bgp.router(side).resume()?;
     let both = || bgp.routers.iter().all(lab::router::Router::established);
     wait::until(BGP_UP * 2, "both sessions again", both)?;
+    // BIRD settles on the older session, or on the lower identifier.
+    std::thread::sleep(Duration::from_secs(2));
     // A silent death: the link goes down with the tunnel, and BIRD does not wait for its hold timer of 30 s.
     let side = if way()?.contains("cgw0") { Side::One } else { Side::Two };
     let other = if side == Side::One { "cgw1" } else { "cgw0" };
