@@ -88,8 +88,8 @@ pub(super) enum Command {
     /// what is captured is the inner traffic as it enters or leaves the tunnel, the daemon's
     /// own probes included.
     ///
-    ///     cgwd capture | tcpdump -nr -
-    ///     cgwd capture --tunnel tunnel1 --count 100 > inner.pcapng
+    ///   cgwd capture | tcpdump -nr -
+    ///   cgwd capture --tunnel tunnel1 --count 100 > inner.pcapng
     #[command(verbatim_doc_comment)]
     Capture(Capture),
     /// Print a completion script for a shell
@@ -136,7 +136,7 @@ pub(super) struct Run {
     ///
     /// The directory becomes a Wireshark profile (files with mode 0600):
     ///
-    ///     WIRESHARK_CONFIG_DIR=DIR tshark -r capture-of-the-outside.pcap
+    ///   WIRESHARK_CONFIG_DIR=DIR tshark -r capture-of-the-outside.pcap
     ///
     /// For analysis only. There is no key for it in the configuration and no command that
     /// asks a running daemon for it, so that it cannot stay on by mistake; a warning stands
