@@ -170,6 +170,9 @@ pub struct Ike {
     pub established_seconds: f64,
     /// Until we rekey it.
     pub rekey_in_seconds: f64,
+    /// Until it ends when it is not rekeyed.
+    #[serde(default)]
+    pub expires_in_seconds: f64,
     /// IKE rekeys since the tunnel last came up.
     pub rekeys: u64,
 }
@@ -187,8 +190,14 @@ pub struct Child {
     pub proposal: String,
     /// `udp` or `esp`.
     pub encapsulation: String,
+    /// Age of this very SA.
+    #[serde(default)]
+    pub established_seconds: f64,
     /// Until we rekey it.
     pub rekey_in_seconds: f64,
+    /// Until it ends when it is not rekeyed.
+    #[serde(default)]
+    pub expires_in_seconds: f64,
     /// Child rekeys since the tunnel last came up.
     pub rekeys: u64,
     /// Inner packets decrypted, over all children since the daemon's start.
@@ -432,6 +441,43 @@ pub struct Events {
     pub events: Vec<Event>,
     /// What to pass as `after` to get only newer ones.
     pub last_id: u64,
+}
+
+/// `GET /v1/overview`: what the live views need, all of one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// As `GET /v1/status`.
+    pub status: Status,
+    /// The last minutes.
+    pub history: History,
+    /// As `GET /v1/events`.
+    pub events: Events,
+}
+
+/// The last minutes of each configured tunnel.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// The distance of two samples.
+    pub interval_seconds: f64,
+    /// By connection and name; one that was never sampled is missing.
+    pub tunnels: Vec<TunnelHistory>,
+}
+
+/// Samples of one tunnel, oldest first, all lists equally long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TunnelHistory {
+    /// `vpn-…`.
+    pub connection: String,
+    /// The tunnel.
+    pub tunnel: String,
+    /// The newest probe's round trip; `null` while the inside address does not answer.
+    pub rtt_ms: Vec<Option<f64>>,
+    /// Unanswered share of the minute before; `null` while nothing is probed.
+    pub loss_ratio: Vec<Option<f64>>,
+    /// Inner octets decrypted in a second.
+    pub rx_bytes_per_second: Vec<f64>,
+    /// Inner octets encrypted in a second.
+    pub tx_bytes_per_second: Vec<f64>,
 }
 
 /// `GET /v1/routes`.

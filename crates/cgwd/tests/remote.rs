@@ -241,13 +241,13 @@ fn a_second_daemon_on_the_same_socket_is_refused_and_a_dead_ones_file_is_replace
 
 #[test]
 fn an_offload_that_failed_is_a_zero_with_its_reason() {
-    let page = cgwd::metrics::render(&status(Stage::Up, Stage::Down), 0);
+    let page = cgwd::metrics::render(&cgwd::metrics::Snapshot::of(status(Stage::Up, Stage::Down)));
     assert!(page.contains("offload=\"udp_gso\",state=\"failed (errno 5)\"} 0\n"), "{page}");
 }
 
 #[test]
 fn metrics_have_a_series_for_a_tunnel_that_is_down() {
-    let page = cgwd::metrics::render(&status(Stage::Up, Stage::Down), 0);
+    let page = cgwd::metrics::render(&cgwd::metrics::Snapshot::of(status(Stage::Up, Stage::Down)));
     assert!(page.contains(
         "cgwd_tunnel_up{connection=\"vpn-0a1b\",tunnel=\"tunnel2\",outside_ip=\"203.0.113.1\"} 0\n"
     ));

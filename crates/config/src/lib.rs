@@ -28,5 +28,5 @@ pub use redact::{Redacted, redact};
 pub use values::{
     Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Hook, HookEvent,
     Host, Identity, Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Preference, Probe,
-    RekeyWindow, Routes, Routing, Startup, Tunnel, WhenDown,
+    RekeyWindow, Routes, Routing, Startup, Tunnel, Web, WhenDown,
 };

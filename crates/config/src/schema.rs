@@ -54,6 +54,7 @@ pub static ROOT: Table = Table {
         key("log", "table", "", "", "How much is logged."),
         key("metrics", "table", "", "", "OpenMetrics over TCP."),
         key("routes", "table", "", "", "Where routes go."),
+        key("web", "table", "", "", "The status page."),
     ],
 };
 
@@ -520,6 +521,28 @@ pub static METRICS: Table = Table {
     )],
 };
 
+/// `[web]`
+pub static WEB: Table = Table {
+    header: "[web]",
+    text: "A read-only status page for a browser, with what `cgwd status --watch` shows. From elsewhere: `ssh -L 8470:127.0.0.1:8470 GATEWAY`, then http://localhost:8470/.",
+    keys: &[
+        key(
+            "listen",
+            "address and port",
+            "none",
+            "\"127.0.0.1:8470\"",
+            "Where to listen. There is no authentication: everybody on this machine can read the page.",
+        ),
+        key(
+            "allow_remote",
+            "boolean",
+            "`false`",
+            "false",
+            "Whether `listen` may be another address than loopback: then everybody who can reach it reads the page.",
+        ),
+    ],
+};
+
 /// `[routes]`
 pub static ROUTES: Table = Table {
     header: "[routes]",
@@ -607,7 +630,7 @@ pub static LOG: Table = Table {
 };
 
 /// Every table in the order of the manual.
-pub static TABLES: [&Table; 13] = [
+pub static TABLES: [&Table; 14] = [
     &CONNECTION,
     &TUNNEL,
     &IKE,
@@ -620,6 +643,7 @@ pub static TABLES: [&Table; 13] = [
     &HOOK,
     &CONTROL,
     &METRICS,
+    &WEB,
     &LOG,
 ];
 

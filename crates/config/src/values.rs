@@ -22,6 +22,8 @@ pub struct Config {
     pub control: Control,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[web]`
+    pub web: Web,
     /// `[routes]`
     pub routes: Routes,
     /// `[host]`
@@ -135,6 +137,13 @@ pub struct Control {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Metrics {
     /// Where to listen; `None` (the default) is nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[web]`: the read-only status page.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Web {
+    /// Where to listen; `None` (the default) is nowhere. Loopback, unless the file allows another address.
     pub listen: Option<SocketAddr>,
 }
 

@@ -148,6 +148,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("an odd identifier", "vpn-0a1b2c3d4e5f60718", "my vpn"),
     ("a kernel table", "[[connection]]", "[routes]\ntable = 255\n\n[[connection]]"),
     ("no port to listen on", "[[connection]]", "[metrics]\nlisten = \"127.0.0.1\"\n\n[[connection]]"),
+    ("a page for everybody", "[[connection]]", "[web]\nlisten = \"0.0.0.0:8470\"\n\n[[connection]]"),
     ("a relative socket", "[[connection]]", "[control]\nsocket = \"control.sock\"\n\n[[connection]]"),
     ("an unknown level", "[[connection]]", "[log]\nlevel = \"verbose\"\n\n[[connection]]"),
     ("no connection", GOOD, "[log]\nlevel = \"info\"\n"),

@@ -162,9 +162,12 @@ pub(super) struct Status {
     /// Print JSON, schema 1
     #[arg(long, conflicts_with = "watch")]
     pub(super) json: bool,
-    /// Draw the screen again every second until interrupted
+    /// A live view with the last minutes' RTT, loss and throughput; `?` shows its keys
     #[arg(long)]
     pub(super) watch: bool,
+    /// With --watch: print the status every second instead of taking the whole screen, as without a terminal
+    #[arg(long, requires = "watch")]
+    pub(super) plain: bool,
 }
 
 /// `cgwd doctor`.

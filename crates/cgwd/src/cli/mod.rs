@@ -12,6 +12,7 @@ mod manual;
 mod output;
 mod remote;
 mod render;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -59,7 +60,7 @@ fn dispatch(cli: Cli, socket: &Path) -> Result<u8, Failure> {
         Command::Completions(completions) => local::completions(completions.shell),
         Command::Man(man) => manual::write(&man.directory),
         Command::Run(run) => local::run(&run, cli.socket.as_deref()),
-        Command::Status(status) if status.watch => remote::block_on(remote::watch(socket)),
+        Command::Status(status) if status.watch => remote::block_on(watch::run(socket, status.plain)),
         Command::Status(status) => remote::block_on(remote::status(socket, status.json)),
         Command::Wait(wait) => remote::block_on(remote::wait(socket, wait.for_, wait.timeout)),
         Command::Doctor(doctor) => remote::block_on(doctor::run(socket, &doctor)),

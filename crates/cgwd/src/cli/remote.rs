@@ -13,8 +13,6 @@ use crate::events::{self, Timeline};
 
 /// How often `wait` looks.
 const WAIT_STEP: Duration = Duration::from_millis(100);
-/// How often `status --watch` draws.
-const WATCH_STEP: Duration = Duration::from_secs(1);
 /// How long one question of `events --follow` blocks.
 const FOLLOW_STEP: Duration = Duration::from_secs(30);
 
@@ -44,20 +42,6 @@ pub(super) async fn status(socket: &Path, json: bool) -> Result<u8, Failure> {
         say(&render::status(&status, colour_out()));
     }
     Ok(status.redundancy.exit_status())
-}
-
-pub(super) async fn watch(socket: &Path) -> Result<u8, Failure> {
-    let client = Client::new(socket);
-    say("\x1b[2J");
-    loop {
-        let screen = match client.status().await {
-            Ok(status) => render::status(&status, colour_out()),
-            Err(error) => format!("{error}\n"),
-        };
-        // Home, the screen, and clear what an older, longer one left.
-        say(&format!("\x1b[H{}\x1b[J", screen.replace('\n', "\x1b[K\n")));
-        tokio::time::sleep(WATCH_STEP).await;
-    }
 }
 
 pub(super) async fn wait(socket: &Path, what: WaitFor, timeout: Duration) -> Result<u8, Failure> {

@@ -220,7 +220,7 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
-fn milliseconds(ms: f64) -> String {
+pub(super) fn milliseconds(ms: f64) -> String {
     if ms < 10.0 {
         format!("{ms:.1} ms")
     } else if ms < 10_000.0 {
@@ -230,7 +230,7 @@ fn milliseconds(ms: f64) -> String {
     }
 }
 
-fn octets(count: u64) -> String {
+pub(super) fn octets(count: u64) -> String {
     let mut value = count as f64;
     let mut unit = "B";
     for next in ["kB", "MB", "GB", "TB"] {

@@ -92,6 +92,14 @@ impl Client {
         self.json(Method::GET, &path, TIMEOUT + wait.unwrap_or_default()).await
     }
 
+    /// `GET /v1/overview`, with the events after number `after`.
+    ///
+    /// # Errors
+    /// When the daemon is not reachable, or says no.
+    pub async fn overview(&self, after: u64) -> Result<api::Overview, Error> {
+        self.json(Method::GET, &format!("/v1/overview?after={after}"), TIMEOUT).await
+    }
+
     /// `GET /v1/routes`.
     ///
     /// # Errors

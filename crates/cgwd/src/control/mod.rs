@@ -30,6 +30,13 @@ pub enum Request {
         /// Where the answer goes.
         reply: oneshot::Sender<api::Events>,
     },
+    /// `GET /v1/overview?after=N`.
+    Overview {
+        /// Only events with a higher number.
+        after: u64,
+        /// Where the answer goes.
+        reply: oneshot::Sender<api::Overview>,
+    },
     /// `GET /v1/routes`.
     Routes(oneshot::Sender<api::Routes>),
     /// `GET /v1/bgp`.

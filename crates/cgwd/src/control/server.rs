@@ -226,6 +226,10 @@ async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
         "/v1/capture" if get => capture(query, &client).await,
         "/v1/events" if get => events(query, client).await,
         "/v1/config" if get => text(ask(&client, Request::Config).await, "text/plain; charset=utf-8"),
+        "/v1/overview" if get => {
+            let after = number(query, "after").unwrap_or(0);
+            answered(ask(&client, |reply| Request::Overview { after, reply }).await)
+        }
         "/metrics" if get => scrape(&client).await,
         "/v1/reload" if post => match brought(request).await {
             Ok(brought) => {
@@ -235,7 +239,7 @@ async fn route(request: hyper::Request<Incoming>, client: Client) -> Response {
             Err(why) => refusal(&why),
         },
         "/v1/status" | "/v1/routes" | "/v1/bgp" | "/v1/capture" | "/v1/config" | "/v1/events"
-        | "/metrics" => wrong_method("GET"),
+        | "/v1/overview" | "/metrics" => wrong_method("GET"),
         "/v1/reload" => wrong_method("POST"),
         _ => match tunnel_action(path) {
             Some((tunnel, action)) if post => {
@@ -257,6 +261,11 @@ fn parameter<'q>(query: &'q str, key: &str) -> Option<&'q str> {
         .map(|(_, value)| value)
 }
 
+/// A number in a query.
+fn number(query: &str, key: &str) -> Option<u64> {
+    parameter(query, key)?.parse().ok()
+}
+
 async fn capture(query: &str, client: &Client) -> Response {
     let tunnel = parameter(query, "tunnel").and_then(percent_decode);
     let count = parameter(query, "count").and_then(|count| count.parse().ok());
@@ -272,9 +281,8 @@ async fn capture(query: &str, client: &Client) -> Response {
 }
 
 async fn events(query: &str, mut client: Client) -> Response {
-    let number = |key: &str| parameter(query, key).and_then(|value| value.parse::<u64>().ok());
-    let after = number("after").unwrap_or(0);
-    if let Some(seconds) = number("wait") {
+    let after = number(query, "after").unwrap_or(0);
+    if let Some(seconds) = number(query, "wait") {
         let wait = Duration::from_secs(seconds).min(WAIT_MAX);
         // Out of time is an answer too: an empty list.
         let _ = tokio::time::timeout(wait, client.newest.wait_for(|newest| *newest > after)).await;

@@ -29,10 +29,16 @@ impl Supervisor {
             Request::Config(reply) => {
                 let _ = reply.send(crate::cli::explain::explain(&self.config));
             }
+            Request::Overview { after, reply } => {
+                let events = self.timeline.after(after).cloned().collect();
+                let _ = reply.send(api::Overview {
+                    status: status::status(&self.lines, &self.config, self.started, now),
+                    history: self.recorder.report(),
+                    events: api::Events { events, last_id: self.timeline.last_id() },
+                });
+            }
             Request::Metrics(reply) => {
-                let status = status::status(&self.lines, &self.config, self.started, now);
-                let lost = self.sockets.dropped() + self.dropped.load(std::sync::atomic::Ordering::Relaxed);
-                let _ = reply.send(crate::metrics::render(&status, lost));
+                let _ = reply.send(crate::metrics::render(&self.snapshot(now)));
             }
             Request::Act { tunnel, action, reply } => {
                 let _ = reply.send(self.act(&tunnel, action, now));

@@ -173,6 +173,12 @@ impl Session {
         }
     }
 
+    /// NOTIFICATIONs received and sent since the session was made.
+    pub(super) fn notifications(&self) -> (u64, u64) {
+        let counters = self.speaker.status().counters;
+        (counters.notifications_in, counters.notifications_out)
+    }
+
     /// When [`Session::turn`] wants to be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.speaker.poll_timeout().map(|(at, _)| at)

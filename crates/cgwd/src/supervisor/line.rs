@@ -26,6 +26,7 @@ use super::sockets::Sockets;
 use super::trial::{Trials, Verdict};
 use crate::api::{self, Stage};
 use crate::catalog::Code;
+use crate::tally::{Reading, Tally};
 use crate::translate;
 use crate::translate::certificates::unix_seconds;
 use crate::translate::failure::Finding;
@@ -48,6 +49,7 @@ pub(super) struct Line {
     pub(super) connection: Rc<config::Connection>,
     pub(super) config: config::Tunnel,
     pub(super) health: Health,
+    pub(super) tally: Tally,
     pub(super) dampener: Dampener,
     pub(super) drained: bool,
     pub(super) egress: bool,
@@ -109,6 +111,7 @@ impl Line {
             connection,
             config,
             health: Health::new(settings, now),
+            tally: Tally::default(),
             dampener: Dampener::default(),
             drained: false,
             egress: false,
@@ -290,7 +293,13 @@ impl Line {
                 self.input(Input::SequenceNearlyExhausted { spi_in }, sockets, now, out);
             }
             dataplane::Event::ProbeReply { sequence, received_at, .. } => {
+                let before = self.health.probes().totals().1;
                 out.extend(self.health.probe_answered(sequence, received_at));
+                if let Some(rtt) = self.health.probes().rtt()
+                    && self.health.probes().totals().1 > before
+                {
+                    self.tally.answered(rtt);
+                }
             }
             dataplane::Event::PathMtu { mtu } => {
                 if let State::Running(running) = &mut self.state {
@@ -384,6 +393,18 @@ impl Line {
     pub(super) fn said_goodbye(&self) -> bool {
         let ceased = self.running().and_then(|running| running.bgp.as_ref()).is_some_and(Session::ceased);
         ceased || self.health.said_goodbye()
+    }
+
+    /// Brings the tally up to date. What does not run counts nothing.
+    pub(super) fn count(&mut self) {
+        let State::Running(running) = &self.state else { return self.tally.read(&Reading::default()) };
+        let stats = running.glue.plane().stats();
+        self.tally.read(&Reading {
+            rx: (stats.total.rx_packets, stats.total.rx_bytes),
+            tx: (stats.total.tx_packets, stats.total.tx_bytes),
+            drops: super::status::drops(&stats.drops),
+            notifications: running.bgp.as_ref().map(Session::notifications).unwrap_or_default(),
+        });
     }
 
     /// Ends the BGP session with a Cease, which needs the tunnel: so before [`Command::Close`].
@@ -481,6 +502,7 @@ impl Line {
                         self.expiry.shown(certificate);
                     }
                     tracing::debug!(tunnel = %self.config.name, connection = %self.connection.id, "{notice:?}");
+                    self.tally.noticed(&notice, now);
                     out.extend(self.health.noticed(&notice, now));
                 }
                 Effect::Carrying(_) => {

@@ -8,6 +8,7 @@ mod actions;
 mod address;
 mod bgp;
 mod capture;
+mod figures;
 #[cfg(test)]
 mod flaps;
 mod hooks;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 use crate::api::Stage;
 use crate::catalog::{Code, Severity};
 use crate::events::{Subject, Timeline};
+use crate::history::Recorder;
 use crate::hooks::Hooks;
 use crate::translate::certificates::{self, CredentialError};
 use crate::translate::failure::Finding;
@@ -72,6 +74,9 @@ struct Supervisor {
     hooks: Hooks,
     told: hooks::Told,
     keylog: Option<keylog::KeyLog>,
+    recorder: Recorder,
+    /// When the configuration was last taken over, by the wall clock.
+    configured: SystemTime,
     host: host::Changed,
     timeline: Timeline,
     newest: watch::Sender<u64>,
@@ -177,6 +182,7 @@ impl Supervisor {
             self.routes_due = true;
             self.routing.sample(&self.lines);
             self.tell_time(now);
+            self.record(now);
             // A route that comes after the address announces no address; a tunnel that is down looks for itself.
             self.follow_addresses(|line| line.health.stage() == Stage::Down, now);
         }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +21,7 @@ use crate::catalog::Code;
 use crate::control::Request;
 use crate::control::server::{BindError, REQUESTS_MAX, Server, serve_scrapes};
 use crate::events::{Timeline, given_state_directory};
+use crate::history::Recorder;
 use crate::translate::failure::Finding;
 
 /// How long the end waits for the peers' answers to our DELETE.
@@ -83,8 +84,10 @@ async fn live(config: config::Config, options: &Options, socket: &Path) -> Resul
     let (requests, mut asked) = mpsc::channel::<Request>(REQUESTS_MAX);
     let metrics = config_metrics(&supervisor).await?;
     let metrics = serve_metrics(metrics, requests.clone());
+    let page = web_listener(&supervisor.config.web).await?;
+    let page = serve_page(page, requests.clone());
     let serving = server.serve(requests, follow);
-    tokio::pin!(serving, metrics);
+    tokio::pin!(serving, metrics, page);
     let announcements = Readiness::of(supervisor.routing.monitor().as_fd())?;
     supervisor.turn(now());
     notify::ready();
@@ -123,6 +126,7 @@ async fn live(config: config::Config, options: &Options, socket: &Path) -> Resul
             () = watchdog.due() => supervisor.feed(&mut watchdog),
             () = &mut serving => {}
             () = &mut metrics => {}
+            () = &mut page => {}
         }
         supervisor.turn(now());
     }
@@ -153,6 +157,8 @@ fn start(
         hooks,
         told: hooks::Told::default(),
         keylog: options.export_keys_to.as_deref().map(KeyLog::open).transpose()?,
+        recorder: Recorder::default(),
+        configured: SystemTime::now(),
         host: host::Changed::open(socket),
         timeline: timeline(),
         newest,
@@ -193,6 +199,20 @@ async fn config_metrics(supervisor: &Supervisor) -> Result<Option<TcpListener>, 
 async fn serve_metrics(listener: Option<TcpListener>, requests: mpsc::Sender<Request>) {
     match listener {
         Some(listener) => serve_scrapes(&listener, requests).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn web_listener(web: &config::Web) -> Result<Option<TcpListener>, StartError> {
+    let Some(listen) = web.listen else { return Ok(None) };
+    let listener = TcpListener::bind(listen).await;
+    let wrap = |error| net::Error::system(format!("listen on web.listen {listen}"), error);
+    Ok(Some(listener.map_err(wrap)?))
+}
+
+async fn serve_page(listener: Option<TcpListener>, requests: mpsc::Sender<Request>) {
+    match listener {
+        Some(listener) => crate::web::serve(&listener, requests).await,
         None => std::future::pending().await,
     }
 }

@@ -38,7 +38,8 @@ pub(super) fn status(lines: &[Line], config: &config::Config, started: Instant, 
     }
 }
 
-fn tunnel(line: &Line, now: Instant) -> api::Tunnel {
+/// One tunnel of it.
+pub(super) fn tunnel(line: &Line, now: Instant) -> api::Tunnel {
     let negotiator = line.running().map(|running| running.glue.status());
     let stats = line.running().map(|running| running.glue.plane().stats()).unwrap_or_default();
     let (sent, received) = line.health.probes().totals();
@@ -80,6 +81,7 @@ fn ike(sa: &ike::IkeStatus, now: Instant) -> api::Ike {
         proposal: sa.proposal.clone(),
         established_seconds: sa.established.map_or(0.0, |at| seconds(now - at)),
         rekey_in_seconds: sa.rekey_due.map_or(0.0, |at| seconds(at - now)),
+        expires_in_seconds: sa.expires.map_or(0.0, |at| seconds(at - now)),
         rekeys: sa.rekeys,
     }
 }
@@ -92,7 +94,9 @@ fn child(sa: &ike::ChildStatus, stats: &dataplane::Stats, now: Instant) -> api::
         spi_out: sa.spi_out.to_string(),
         proposal: sa.proposal.clone(),
         encapsulation: sa.encapsulation.name().to_owned(),
+        established_seconds: seconds(now - sa.established),
         rekey_in_seconds: seconds(sa.rekey_due - now),
+        expires_in_seconds: seconds(sa.expires - now),
         rekeys: sa.rekeys,
         rx_packets: traffic.rx_packets,
         rx_bytes: traffic.rx_bytes,

@@ -101,6 +101,17 @@ fn answer(request: Request, world: &mut World) {
         Request::Capture { reply, .. } => {
             let _ = reply.send(Err(Refusal::conflict("another cgwd capture is under way")));
         }
+        Request::Overview { after, reply } => {
+            if let Some(status) = &world.status {
+                let newer = world.events.iter().filter(|event| event.id > after);
+                let events = Events {
+                    events: newer.cloned().collect(),
+                    last_id: world.events.last().map_or(0, |event| event.id),
+                };
+                let history = cgwd::api::History::default();
+                let _ = reply.send(cgwd::api::Overview { status: status.clone(), history, events });
+            }
+        }
         Request::Act { tunnel, action, reply } => {
             let known = tunnel == "tunnel1" || tunnel == "vpn-0a1b/tunnel1";
             let _ = reply.send(if known {
@@ -126,7 +137,10 @@ fn answer(request: Request, world: &mut World) {
             let _ = reply.send("connection vpn-0a1b\n".to_owned());
         }
         Request::Metrics(reply) => {
-            let text = world.status.as_ref().map(|status| cgwd::metrics::render(status, 0));
+            let text = world
+                .status
+                .as_ref()
+                .map(|status| cgwd::metrics::render(&cgwd::metrics::Snapshot::of(status.clone())));
             let _ = reply.send(text.unwrap_or_default());
         }
     }
@@ -191,6 +205,7 @@ fn tunnel(name: &str, outside: &str, stage: Stage, egress: bool) -> Tunnel {
             proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".to_owned(),
             established_seconds: 3.2,
             rekey_in_seconds: 20_000.0,
+            expires_in_seconds: 28_800.0,
             rekeys: 0,
         }),
         child: up.then(|| Child {
@@ -199,7 +214,9 @@ fn tunnel(name: &str, outside: &str, stage: Stage, egress: bool) -> Tunnel {
             spi_out: "1234abcd".to_owned(),
             proposal: "AES_GCM_16_256".to_owned(),
             encapsulation: "udp".to_owned(),
+            established_seconds: 3.2,
             rekey_in_seconds: 2_400.0,
+            expires_in_seconds: 3_600.0,
             rekeys: 0,
             rx_packets: 1,
             rx_bytes: 84,

@@ -22,7 +22,7 @@ use toml::de::{DeTable, DeValue};
 use crate::schema;
 use crate::{
     Config, Control, Diagnostic, Hook, Host, IpForward, Loaded, Log, LogLevel, Metrics, Report, Routes,
-    Severity, WhenDown,
+    Severity, Web, WhenDown,
 };
 use check::Placed;
 use reader::Reader;
@@ -149,6 +149,7 @@ fn document(tree: &toml::Spanned<DeTable<'_>>, report: &mut Report) -> Option<Co
     let mut root = Reader::new(&schema::ROOT, tree.get_ref(), 0..0, report);
     let control = section(&mut root, &schema::CONTROL, "control", control).unwrap_or_else(default_control);
     let metrics = section(&mut root, &schema::METRICS, "metrics", metrics).unwrap_or_default();
+    let web = section(&mut root, &schema::WEB, "web", web).unwrap_or_default();
     let routes = section(&mut root, &schema::ROUTES, "routes", routes).unwrap_or_else(default_routes);
     let host = section(&mut root, &schema::HOST, "host", host);
     let host = host.unwrap_or(Host { ip_forward: IpForward::Enable });
@@ -177,7 +178,16 @@ fn document(tree: &toml::Spanned<DeTable<'_>>, report: &mut Report) -> Option<Co
         return None;
     }
     let connections: Vec<_> = connections.into_iter().map(Placed::into_inner).collect();
-    (!connections.is_empty()).then_some(Config { connections, control, metrics, routes, host, log, hooks })
+    (!connections.is_empty()).then_some(Config {
+        connections,
+        control,
+        metrics,
+        web,
+        routes,
+        host,
+        log,
+        hooks,
+    })
 }
 
 fn hooks(root: &mut Reader<'_, '_>) -> Vec<Hook> {
@@ -220,6 +230,24 @@ fn metrics(reader: &mut Reader<'_, '_>) -> Metrics {
         "write it as \"127.0.0.1:9797\" or \"[::1]:9797\"",
     );
     Metrics { listen: listen.map(|l| l.value) }
+}
+
+fn web(reader: &mut Reader<'_, '_>) -> Web {
+    let listen = reader.parsed::<SocketAddr>(
+        "listen",
+        "an address with a port",
+        "write it as \"127.0.0.1:8470\" or \"[::1]:8470\"",
+    );
+    let remote = reader.boolean("allow_remote").unwrap_or(false);
+    if let Some(listen) = listen.as_ref().filter(|listen| !listen.value.ip().is_loopback() && !remote) {
+        let what = format!(
+            "{} is no loopback address, and the status page asks nobody who they are",
+            listen.value.ip()
+        );
+        let remedy = "write \"127.0.0.1:8470\" and use `ssh -L 8470:127.0.0.1:8470 GATEWAY`, or set allow_remote = true";
+        reader.push(Diagnostic::error("CFG-VALUE", what, remedy).at(listen.span.clone(), ""));
+    }
+    Web { listen: listen.map(|listen| listen.value) }
 }
 
 const fn default_routes() -> Routes {

@@ -49,7 +49,8 @@ fn what_is_left_out_has_awss_defaults_and_strong_algorithms() {
     let config = parse(&minimal(""), "x").unwrap().config;
     assert_eq!((config.routes.table, config.routes.metric), (254, 100));
     assert_eq!(config.control.socket, std::path::Path::new("/run/cgwd/control.sock"));
-    assert_eq!((config.metrics.listen, config.host.ip_forward), (None, IpForward::Enable));
+    assert_eq!((config.metrics.listen, config.web.listen), (None, None));
+    assert_eq!(config.host.ip_forward, IpForward::Enable);
     assert_eq!(config.log.level, LogLevel::Info);
     let connection = &config.connections[0];
     assert_eq!((connection.peer, connection.allow_default_route), (Peer::Aws, false));
@@ -226,4 +227,18 @@ fn a_distinguished_name_is_an_identity_only_with_certificates() {
     let psk =
         format!("customer_gateway = \"192.0.2.1\"\npsk = \"lab_Psk.Tunnel1\"\nremote_id = \"{name}\"\n");
     assert!(by_certificates(&psk).unwrap_err().render(false).contains("no IKE identity"));
+}
+
+#[test]
+fn the_status_page_listens_elsewhere_than_on_loopback_only_when_the_file_says_so_twice() {
+    let listens =
+        |keys: &str| parse(&format!("[web]\n{keys}\n{}", minimal("")), "x").map(|it| it.config.web.listen);
+    let address = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(listens("listen = \"127.0.0.1:8470\"").unwrap(), address("127.0.0.1:8470"));
+    assert_eq!(listens("listen = \"[::1]:8470\"").unwrap(), address("[::1]:8470"));
+    for open in ["0.0.0.0:8470", "[::]:8470", "192.0.2.1:8470"] {
+        assert!(listens(&format!("listen = \"{open}\"")).is_err(), "{open}");
+        let allowed = listens(&format!("listen = \"{open}\"\nallow_remote = true")).unwrap();
+        assert_eq!(allowed, address(open));
+    }
 }

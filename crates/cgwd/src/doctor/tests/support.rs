@@ -47,6 +47,7 @@ fn ike() -> api::Ike {
         proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".to_owned(),
         established_seconds: 60.0,
         rekey_in_seconds: 20_000.0,
+        expires_in_seconds: 28_800.0,
         rekeys: 0,
     }
 }
@@ -58,7 +59,9 @@ fn child() -> api::Child {
         spi_out: "00000002".to_owned(),
         proposal: "AES_GCM_16_256/ECP_384".to_owned(),
         encapsulation: "udp".to_owned(),
+        established_seconds: 3.2,
         rekey_in_seconds: 2_400.0,
+        expires_in_seconds: 3_600.0,
         rekeys: 0,
         rx_packets: 1_060,
         rx_bytes: 100_000,

@@ -75,6 +75,7 @@ impl Supervisor {
         }
         self.tunnels = super::interfaces(&config);
         self.config = config;
+        self.configured = std::time::SystemTime::now();
         self.routing.reconsider();
         let needed: Vec<_> =
             self.lines.iter().filter_map(Line::running).map(|running| running.local).collect();

@@ -18,6 +18,7 @@ use crate::supervisor::address;
 use crate::supervisor::bgp::Session;
 use crate::supervisor::inbox::LineId;
 use crate::supervisor::line::Line;
+use crate::tally::{Cause, Failovers};
 
 /// What was decided the last time, for all connections together: they may offer the same prefixes.
 #[derive(Default)]
@@ -25,6 +26,8 @@ pub(in crate::supervisor) struct Decided {
     pub(in crate::supervisor) outcome: Outcome,
     /// For each connection, the tunnels that carry what its tunnels offer.
     pub(in crate::supervisor) egress: BTreeMap<String, BTreeSet<String>>,
+    /// For each connection, how often they changed.
+    pub(in crate::supervisor) failovers: BTreeMap<String, Failovers>,
     previous: BTreeMap<IpNet, Previous>,
     /// The connection of each tunnel, by the tunnel's name here.
     owners: BTreeMap<String, String>,
@@ -159,10 +162,16 @@ impl Routing {
             let when_down = config.routes.when_down;
             let finding = Move { from: &from, to, reason, when_down }.finding();
             // It took as long as traffic had nowhere good to go.
-            let lost = lines.iter().filter(|line| {
-                !line.usable() && from.contains(&label(config, &line.connection.id, &line.config.name))
-            });
+            let left = || {
+                let on_it =
+                    |line: &&Line| from.contains(&label(config, &line.connection.id, &line.config.name));
+                lines.iter().filter(on_it)
+            };
+            let lost = left().filter(|line| !line.usable());
             let took = lost.filter_map(|line| line.health.last_good()).max().map(|good| now - good);
+            let cause = left().map(|line| Cause::of(line.drained, line.usable())).min();
+            let failovers = self.decided.failovers.entry(id.clone()).or_default();
+            failovers.moved(&from, cause.unwrap_or(Cause::Preference), took);
             // Connections to the same prefixes move together.
             if said.iter().all(|(_, earlier, _)| earlier.text != finding.text) {
                 said.push((Some(id.clone()), finding, took));
