@@ -88,11 +88,13 @@ impl Config {
                 prf: vec![Prf::HmacSha2_384],
                 integrity: Vec::new(),
                 groups: vec![DhGroup::ECP_384],
+                additional: Vec::new(),
             }],
             esp_proposals: vec![EspProposal {
                 encryption: vec![EspCipher::AesGcm16(KeyBits::B256)],
                 integrity: Vec::new(),
                 groups: vec![DhGroup::ECP_384],
+                additional: Vec::new(),
                 esn: vec![false],
             }],
             ts_local: vec![any],
@@ -194,6 +196,8 @@ pub struct IkeProposal {
     pub integrity: Vec<Integrity>,
     /// Key exchange groups.
     pub groups: Vec<DhGroup>,
+    /// Further key exchanges after the first, in this order, all of them; at most seven (RFC 9370). AWS has none.
+    pub additional: Vec<DhGroup>,
 }
 
 /// An encryption algorithm for ESP.
@@ -225,6 +229,8 @@ pub struct EspProposal {
     pub integrity: Vec<EspIntegrity>,
     /// Groups for perfect forward secrecy in CREATE_CHILD_SA; empty: no exchange of its own.
     pub groups: Vec<DhGroup>,
+    /// Further key exchanges after the first in CREATE_CHILD_SA, in this order (RFC 9370).
+    pub additional: Vec<DhGroup>,
     /// Extended sequence numbers: what is offered and accepted, in order of preference.
     pub esn: Vec<bool>,
 }

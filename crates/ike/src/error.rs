@@ -16,6 +16,8 @@ pub enum Stage {
     SaInit,
     /// IKE_AUTH (UDP 4500 when a NAT was found or claimed).
     Auth,
+    /// IKE_INTERMEDIATE: an additional key exchange before IKE_AUTH (RFC 9242).
+    Intermediate,
     /// CREATE_CHILD_SA for a child SA.
     Child,
     /// CREATE_CHILD_SA for an IKE SA.
@@ -30,6 +32,7 @@ impl Stage {
         match self {
             Self::SaInit => "IKE_SA_INIT",
             Self::Auth => "IKE_AUTH",
+            Self::Intermediate => "IKE_INTERMEDIATE",
             Self::Child | Self::IkeRekey => "CREATE_CHILD_SA",
             Self::Informational => "INFORMATIONAL",
         }

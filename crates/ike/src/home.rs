@@ -120,7 +120,7 @@ impl Endpoint {
         new.close = new.close.or(close);
         new.last_heard = new.last_heard.max(now);
         let (spi_i, spi_r) = (new.spi_i, new.spi_r);
-        let (by_us, proposal) = (new.role == Role::Initiator, new.suite.to_string());
+        let (by_us, proposal) = (new.role == Role::Initiator, new.proposal());
         self.ctx.notice(Notice::IkeRekeyed { spi_i, spi_r, by_us, proposal });
     }
 
@@ -188,6 +188,7 @@ impl Endpoint {
         if let Some(request) = sa.requests.take() {
             sa.forget(&mut self.ctx, request);
         }
+        sa.drop_pending(&mut self.ctx);
         let tentative = self
             .established()
             .find(|other| other.standing == Standing::Tentative { of: spi })

@@ -22,6 +22,8 @@ pub(crate) const MAX_NARROWED: usize = 32;
 pub(crate) struct IkeChoice {
     /// The algorithms.
     pub(crate) suite: Suite,
+    /// Further key exchanges, in their order (RFC 9370).
+    pub(crate) additional: Vec<DhGroup>,
     /// The sender's SPI in the proposal (rekey only).
     pub(crate) spi: Option<IkeSpi>,
     /// The answer's proposal, its SPI still to be filled in.
@@ -35,6 +37,8 @@ pub(crate) struct EspChoice {
     pub(crate) suite: EspSuite,
     /// The group of its own key exchange.
     pub(crate) group: Option<DhGroup>,
+    /// Further key exchanges, in their order (RFC 9370).
+    pub(crate) additional: Vec<DhGroup>,
     /// The sender's SPI.
     pub(crate) spi: Spi,
     /// The answer's proposal, its SPI still to be filled in.
@@ -44,18 +48,27 @@ pub(crate) struct EspChoice {
 impl EspChoice {
     /// As `status --json` shows it.
     pub(crate) fn text(&self) -> String {
-        esp_text(&self.suite, self.group)
+        esp_text(&self.suite, self.group, &self.additional)
     }
 }
 
 /// `AES_GCM_16_256/ECP_384`; the group only where there was a key exchange.
-pub(crate) fn esp_text(suite: &EspSuite, group: Option<DhGroup>) -> String {
+pub(crate) fn esp_text(suite: &EspSuite, group: Option<DhGroup>, additional: &[DhGroup]) -> String {
     let mut text = suite.transform.to_string();
-    if let Some(group) = group {
+    for group in group.iter().chain(additional) {
         let _ = write!(text, "/{group}");
     }
     if suite.esn {
         text.push_str("/ESN");
+    }
+    text
+}
+
+/// `AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384/ML_KEM_768`.
+pub(crate) fn ike_text(suite: &Suite, additional: &[DhGroup]) -> String {
+    let mut text = suite.to_string();
+    for method in additional {
+        let _ = write!(text, "/{method}");
     }
     text
 }
@@ -66,9 +79,18 @@ struct Slot {
     ours: Vec<Transform>,
 }
 
-fn ike_slots(proposal: &IkeProposal) -> [Slot; 4] {
+/// The slots of additional key exchanges: one method each (RFC 9370 §2.2.1).
+fn additional_slots(methods: &[DhGroup]) -> impl Iterator<Item = Slot> {
+    let supported = methods.iter().copied().filter(|method| crypto::is_supported_additional(*method));
+    TransformType::ADDITIONAL
+        .into_iter()
+        .zip(supported)
+        .map(|(kind, method)| Slot { kind, ours: vec![Transform::new(kind, method.0)] })
+}
+
+fn ike_slots(proposal: &IkeProposal) -> Vec<Slot> {
     let groups = proposal.groups.iter().copied().filter(|group| crypto::is_supported(*group));
-    [
+    let first = [
         Slot {
             kind: TransformType::ENCR,
             ours: proposal.encryption.iter().map(|cipher| cipher.transform()).collect(),
@@ -83,16 +105,18 @@ fn ike_slots(proposal: &IkeProposal) -> [Slot; 4] {
                 .collect(),
         },
         Slot { kind: TransformType::DH, ours: groups.map(Transform::group).collect() },
-    ]
+    ];
+    first.into_iter().chain(additional_slots(&proposal.additional)).collect()
 }
 
-fn esp_slots(proposal: &EspProposal, with_groups: bool) -> [Slot; 4] {
+fn esp_slots(proposal: &EspProposal, with_groups: bool) -> Vec<Slot> {
     let encryption = |cipher: &EspCipher| match cipher {
         EspCipher::AesGcm16(bits) => Transform::encryption(EncrId::AES_GCM_16, Some(bits.bits())),
         EspCipher::AesCbc(bits) => Transform::encryption(EncrId::AES_CBC, Some(bits.bits())),
     };
     let groups = proposal.groups.iter().copied().filter(|group| with_groups && crypto::is_supported(*group));
-    [
+    let additional = if with_groups && !proposal.groups.is_empty() { &proposal.additional[..] } else { &[] };
+    let first = [
         Slot { kind: TransformType::ENCR, ours: proposal.encryption.iter().map(encryption).collect() },
         Slot {
             kind: TransformType::INTEG,
@@ -104,10 +128,11 @@ fn esp_slots(proposal: &EspProposal, with_groups: bool) -> [Slot; 4] {
         },
         Slot { kind: TransformType::DH, ours: groups.map(Transform::group).collect() },
         Slot { kind: TransformType::ESN, ours: proposal.esn.iter().copied().map(Transform::esn).collect() },
-    ]
+    ];
+    first.into_iter().chain(additional_slots(additional)).collect()
 }
 
-fn offer(slots: impl Iterator<Item = [Slot; 4]>, protocol: ProtocolId, spi: &[u8]) -> SecurityAssociation {
+fn offer(slots: impl Iterator<Item = Vec<Slot>>, protocol: ProtocolId, spi: &[u8]) -> SecurityAssociation {
     let proposals = slots
         .zip(1_u8..)
         .map(|(slots, number)| Proposal {
@@ -144,18 +169,27 @@ struct Rule {
     selection: Selection,
     /// The group of the KE payload at hand: taken if we allow it, it saves a round trip.
     guessed: Option<DhGroup>,
-    /// IKE_AUTH: offered groups are ignored.
+    /// IKE_AUTH: offered groups and additional key exchanges are ignored.
     ignore_groups: bool,
 }
 
 /// One transform of each type that both allow, in the order of `slots`; `None` when a type has none.
-fn intersect(slots: &[Slot; 4], theirs: &Proposal, rule: Rule) -> Option<Vec<Transform>> {
+fn intersect(slots: &[Slot], theirs: &Proposal, rule: Rule) -> Option<Vec<Transform>> {
     //= RFC 7296 §3.3.6: a proposal with a transform type we do not know is not acceptable.
     let known = |kind| slots.iter().any(|slot| slot.kind == kind);
-    if theirs.transforms.iter().any(|transform| !known(transform.kind)) {
-        return None;
-    }
     let mut chosen = Vec::new();
+    for transform in theirs.transforms.iter().filter(|transform| !known(transform.kind)) {
+        let kind = transform.kind;
+        if kind.is_additional() && rule.ignore_groups {
+            continue;
+        }
+        //= RFC 9370 §2.2.1: an additional key exchange that may be left out is offered with NONE.
+        let none = theirs.transforms.iter().find(|other| other.kind == kind && other.id == DhGroup::NONE.0);
+        let none = none.filter(|_| kind.is_additional())?;
+        if !chosen.contains(none) {
+            chosen.push(none.clone());
+        }
+    }
     for slot in slots {
         if slot.kind == TransformType::DH && rule.ignore_groups {
             continue;
@@ -190,7 +224,7 @@ fn intersect(slots: &[Slot; 4], theirs: &Proposal, rule: Rule) -> Option<Vec<Tra
 
 /// The best combination of one of ours and one of theirs.
 fn choose(
-    ours: &[[Slot; 4]],
+    ours: &[Vec<Slot>],
     offer: &SecurityAssociation,
     protocol: ProtocolId,
     rule: Rule,
@@ -215,7 +249,7 @@ fn choose(
 
 /// Whether an answer is one of our offers (RFC 7296 §2.7): one proposal, a number we used, one transform of
 /// each type, all of them ours.
-fn confirmed(ours: &[[Slot; 4]], answer: &SecurityAssociation, protocol: ProtocolId) -> Option<Proposal> {
+fn confirmed(ours: &[Vec<Slot>], answer: &SecurityAssociation, protocol: ProtocolId) -> Option<Proposal> {
     let [proposal] = answer.proposals.as_slice() else { return None };
     let index = usize::from(proposal.number).checked_sub(1)?;
     let slots = ours.get(index).filter(|_| proposal.protocol == protocol)?;
@@ -242,6 +276,16 @@ fn group(proposal: &Proposal) -> Option<DhGroup> {
         .filter(|group| *group != DhGroup::NONE)
 }
 
+/// The additional key exchanges that are to be done: NONE leaves one out (RFC 9370 §2.2.1).
+fn additional(proposal: &Proposal) -> Vec<DhGroup> {
+    let method = |kind| find(proposal, kind).map(|transform| DhGroup(transform.id));
+    TransformType::ADDITIONAL
+        .into_iter()
+        .filter_map(method)
+        .filter(|method| *method != DhGroup::NONE)
+        .collect()
+}
+
 fn ike_choice(accepted: Proposal) -> Option<IkeChoice> {
     let cipher = IkeCipher::from_transform(find(&accepted, TransformType::ENCR)?)?;
     let suite = Suite {
@@ -252,7 +296,12 @@ fn ike_choice(accepted: Proposal) -> Option<IkeChoice> {
     };
     let spi = <[u8; 8]>::try_from(accepted.spi.as_slice()).ok().map(IkeSpi::from_bytes);
     // CVE-2016-5391 and its kin: a suite with a part missing is no suite.
-    (cipher.is_aead() == suite.integrity.is_none()).then_some(IkeChoice { suite, spi, accepted })
+    (cipher.is_aead() == suite.integrity.is_none()).then_some(IkeChoice {
+        suite,
+        additional: additional(&accepted),
+        spi,
+        accepted,
+    })
 }
 
 fn esp_choice(accepted: Proposal) -> Option<EspChoice> {
@@ -263,7 +312,13 @@ fn esp_choice(accepted: Proposal) -> Option<EspChoice> {
     let transform = cipher.with_integrity(integrity(&accepted))?;
     let esn = find(&accepted, TransformType::ESN).is_some_and(|esn| *esn == Transform::esn(true));
     let spi = <[u8; 4]>::try_from(accepted.spi.as_slice()).ok().map(u32::from_be_bytes).and_then(Spi::new)?;
-    Some(EspChoice { suite: EspSuite { transform, esn }, group: group(&accepted), spi, accepted })
+    Some(EspChoice {
+        suite: EspSuite { transform, esn },
+        group: group(&accepted),
+        additional: additional(&accepted),
+        spi,
+        accepted,
+    })
 }
 
 /// What we take of an offered IKE SA, as responder.
@@ -383,6 +438,7 @@ pub(crate) fn describe(offer: &SecurityAssociation) -> String {
                 TransformType::PRF => write!(text, "{}", PrfId(transform.id)),
                 TransformType::INTEG => write!(text, "{}", IntegId(transform.id)),
                 TransformType::DH => write!(text, "{}", DhGroup(transform.id)),
+                kind if kind.is_additional() => write!(text, "{}", DhGroup(transform.id)),
                 TransformType::ESN => write!(text, "{}", if transform.id == 0 { "NO_ESN" } else { "ESN" }),
                 other => write!(text, "{other}:{}", transform.id),
             };

@@ -14,7 +14,7 @@ use crate::message;
 use crate::output::Notice;
 use crate::sa::candidates::Candidates;
 use crate::sa::established::{Asked, Checked};
-use crate::sa::responder::{First, Opening};
+use crate::sa::responder::{First, Heard, Opening};
 use crate::sa::state::Sa;
 use crate::sa::{authenticating, candidates, initiator, responder};
 use crate::wire::{self, ExchangeType, Flags, Header, NotifyType};
@@ -31,7 +31,7 @@ enum Incoming {
     /// An answer to our IKE_AUTH, or one more to our IKE_SA_INIT.
     Auth(IkeSpi, candidates::Answer),
     /// IKE_AUTH for a half-open IKE SA.
-    HalfOpen(IkeSpi, Opened),
+    HalfOpen(IkeSpi, Heard),
     /// For an established IKE SA.
     Established(IkeSpi, Checked),
     /// The peer speaks another major version.
@@ -88,7 +88,7 @@ impl Endpoint {
             // AUTH does not cover the outer addresses: without a NAT they are those of IKE_SA_INIT, and a copy
             // that overtakes the original from elsewhere must not lead the tunnel there (RFC 7296 §2.23).
             Sa::HalfOpen(sa) if !from_peer && !sa.agreed.path.nat_remote => Err(DropReason::UnknownPeer),
-            Sa::HalfOpen(sa) => sa.check(header, datagram).map(|opened| Incoming::HalfOpen(ours, opened)),
+            Sa::HalfOpen(sa) => sa.check(header, datagram).map(|heard| Incoming::HalfOpen(ours, heard)),
             Sa::Established(sa) => match sa.check(header, datagram)? {
                 Checked::Hint if !from_peer => Err(DropReason::Unprotected),
                 checked => Ok(Incoming::Established(ours, checked)),
@@ -142,7 +142,7 @@ impl Endpoint {
             Incoming::First => self.on_first(asked),
             Incoming::Init(spi, answer) => self.on_init_answer(spi, answer),
             Incoming::Auth(spi, answer) => self.on_auth_answer(spi, answer),
-            Incoming::HalfOpen(spi, opened) => self.on_auth_request(spi, asked, opened),
+            Incoming::HalfOpen(spi, heard) => self.on_half_open(spi, asked, heard),
             Incoming::Established(spi, checked) => self.on_established(spi, asked, checked),
             Incoming::OtherVersion => self.on_other_version(asked),
         }
@@ -185,11 +185,19 @@ impl Endpoint {
             None => self.hold(Sa::Authenticating(sa)),
             Some(authenticating::Outcome::Established(sa)) => self.welcome(sa, false),
             Some(authenticating::Outcome::Failed(failure)) => self.attempt_failed(failure),
+            Some(authenticating::Outcome::Continues(_)) => {}
         }
     }
 
-    fn on_auth_request(&mut self, spi: IkeSpi, asked: &Asked<'_>, opened: Opened) {
+    fn on_half_open(&mut self, spi: IkeSpi, asked: &Asked<'_>, heard: Heard) {
         let Some(Sa::HalfOpen(mut sa)) = self.sas.remove(&spi) else { return };
+        let opened = match heard {
+            Heard::Next(opened) => opened,
+            Heard::Repeat { recut } => {
+                sa.answer_again(&mut self.ctx, asked, recut);
+                return self.hold(Sa::HalfOpen(sa));
+            }
+        };
         let (verified, first) = match opened {
             Opened::Whole(verified) => (Some(*verified), None),
             Opened::Malformed => (None, None),
@@ -199,7 +207,15 @@ impl Endpoint {
             },
         };
         let asked = &asked.with(first.as_deref());
-        match sa.conclude(&mut self.ctx, asked, verified) {
+        let outcome = if sa.agreed.next_method().is_some() {
+            match sa.intermediate(&mut self.ctx, asked, verified) {
+                Ok(sa) => return self.hold(Sa::HalfOpen(sa)),
+                Err(outcome) => outcome,
+            }
+        } else {
+            sa.conclude(&mut self.ctx, asked, verified)
+        };
+        match outcome {
             responder::Outcome::Established { sa, initial_contact } => self.welcome(sa, initial_contact),
             responder::Outcome::Refused { last, failure } => {
                 self.bury(spi, last);
@@ -211,7 +227,7 @@ impl Endpoint {
     fn on_established(&mut self, spi: IkeSpi, asked: &Asked<'_>, checked: Checked) {
         let from = (asked.local, asked.remote);
         self.with_established(spi, |sa, ctx, events| match checked {
-            Checked::Repeat => sa.answer_again(ctx, asked),
+            Checked::Repeat { recut } => sa.answer_again(ctx, asked, recut),
             Checked::Fragment(fragment) => {
                 let Some(complete) = sa.add(ctx, asked, *fragment) else { return };
                 if asked.header.flags.response() {

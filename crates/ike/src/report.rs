@@ -1,7 +1,7 @@
 //! The snapshot for `status --json`, read off the states.
 
 use crate::endpoint::{Endpoint, Mode};
-use crate::negotiate::esp_text;
+use crate::negotiate::{esp_text, ike_text};
 use crate::sa::child::{Child, ChildStanding};
 use crate::sa::established::{Established, Request, Standing};
 use crate::sa::nat::Path;
@@ -52,12 +52,12 @@ fn attempt_status(sa: &Sa) -> Option<IkeStatus> {
         }
         Sa::Authenticating(sa) => {
             let agreed = sa.first()?;
-            let proposal = agreed.suite.to_string();
+            let proposal = ike_text(&agreed.suite, &agreed.additional);
             (IkeState::Auth, agreed.path, agreed.spi_i, agreed.spi_r, Role::Initiator, proposal)
         }
         Sa::HalfOpen(sa) => {
             let agreed = &sa.agreed;
-            let proposal = agreed.suite.to_string();
+            let proposal = ike_text(&agreed.suite, &agreed.additional);
             (IkeState::Auth, agreed.path, agreed.spi_i, agreed.spi_r, Role::Responder, proposal)
         }
         Sa::Established(_) => return None,
@@ -94,7 +94,7 @@ fn ike_status(sa: &Established) -> IkeStatus {
         spi_i: sa.spi_i,
         spi_r: sa.spi_r,
         role: sa.role,
-        proposal: sa.suite.to_string(),
+        proposal: sa.proposal(),
         established: Some(sa.established),
         rekey_due: Some(sa.rekey_at),
         expires: Some(sa.expires),
@@ -123,7 +123,7 @@ fn child_status(sa: &Established, child: &Child) -> ChildStatus {
         state,
         spi_in: child.spi_in,
         spi_out: child.spi_out,
-        proposal: esp_text(&child.suite, child.group),
+        proposal: esp_text(&child.suite, child.group, &child.additional),
         encapsulation: sa.path.encapsulation(),
         established: child.established,
         rekey_due: child.rekey_at,

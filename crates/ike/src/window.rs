@@ -200,16 +200,18 @@ impl ResponseWindow {
         self.expected = self.expected.saturating_add(1);
     }
 
-    /// The last answer once more; cut smaller when it was wanted again and again (RFC 7383 §2.5.2).
+    /// The last answer once more; cut smaller when it was wanted again and again, or when the request was cut
+    /// smaller (RFC 7383 §2.5.2).
     pub(crate) fn repeat(
         &mut self,
+        recut: bool,
         seal: &mut Protection,
         sizes: Option<Sizes>,
         rng: &mut dyn SecureRng,
     ) -> Option<Flight> {
         let last = self.last.as_mut()?;
         last.repeated = last.repeated.saturating_add(1);
-        if last.repeated >= SHRINK_AFTER {
+        if recut || last.repeated >= SHRINK_AFTER {
             last.response.shrink(seal, sizes, rng);
         }
         Some(last.response.clone())

@@ -1,8 +1,8 @@
 //! Rekeys, deletions and creations of child SAs that meet each other or something else (RFC 7296 §2.8.1,
 //! §2.25.1).
 //!
-//! The numbers are those of the catalogue in `docs/ike-states.md`. Cases 20, 22, 30, 31, 34, 38, 43 and 56 need
-//! several key exchanges (RFC 9370), which we do not have.
+//! The numbers are those of the catalogue in `docs/ike-states.md`. Cases 20, 22, 30, 31, 34, 38, 43 and 56,
+//! with several key exchanges, are in `collisions_multi.rs`.
 
 mod support;
 

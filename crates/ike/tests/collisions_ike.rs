@@ -1,7 +1,7 @@
 //! Rekeys of the IKE SA that meet each other or something else (RFC 7296 §2.8.2, §2.25.2).
 //!
-//! The numbers are those of the catalogue in `docs/ike-states.md`. Cases 2, 4, 6, 7, 11, 15 and 17 need several
-//! key exchanges (RFC 9370), which we do not have.
+//! The numbers are those of the catalogue in `docs/ike-states.md`. Cases 2, 4, 6, 7, 11, 15 and 17,
+//! with several key exchanges, are in `collisions_multi.rs`.
 
 mod support;
 

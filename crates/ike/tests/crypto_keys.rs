@@ -213,7 +213,13 @@ fn auth_matches_an_independent_computation_and_nothing_else_verifies() {
         let (psk, sk_p) = (secret(&record, "psk"), secret(&record, "sk_pi"));
         let (message, nonce, id_body) =
             (record.bytes("message"), record.bytes("nr"), record.bytes("id_body"));
-        let signed = SignedOctets { message: &message, nonce: &nonce, id_body: &id_body, sk_p: &sk_p };
+        let signed = SignedOctets {
+            message: &message,
+            nonce: &nonce,
+            id_body: &id_body,
+            sk_p: &sk_p,
+            intermediate: &[],
+        };
         let auth = record.bytes("auth");
         assert_eq!(auth_psk(prf, &psk, &signed), auth);
         assert!(verify_psk(prf, &psk, &signed, &auth));

@@ -569,6 +569,7 @@ fn cve_2015_3204_reserved_bits_are_ignored_and_any_next_payload_is_survived() {
         nonce: &script.nr,
         id_body: &body,
         sk_p: &keys.sk_pi,
+        intermediate: &[],
     };
     let mut auth = vec![2, 0xff, 0xff, 0xff];
     auth.extend(ike::crypto::auth_psk(script.suite.prf, &script::PSK.into(), &signed));

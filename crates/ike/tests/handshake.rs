@@ -205,6 +205,7 @@ fn the_best_common_proposal_of_several_is_chosen() {
                 prf: vec![Prf::HmacSha2_512, Prf::HmacSha2_256],
                 integrity: if cipher.is_aead() { Vec::new() } else { vec![Integrity::HmacSha2_256_128] },
                 groups: vec![DhGroup::CURVE25519],
+                additional: Vec::new(),
             })
             .collect()
     };
@@ -221,6 +222,7 @@ fn the_best_common_proposal_of_several_is_chosen() {
             encryption: vec![EspCipher::AesCbc(KeyBits::B256)],
             integrity: vec![EspIntegrity::HmacSha2_384_192],
             groups: Vec::new(),
+            additional: Vec::new(),
             esn: vec![true, false],
         }];
     });
@@ -338,11 +340,13 @@ fn every_common_pair_of_algorithms_works() {
                         prf: vec![prf],
                         integrity: integrity.into_iter().collect(),
                         groups: vec![dh],
+                        additional: Vec::new(),
                     }];
                     config.esp_proposals = vec![EspProposal {
                         encryption: vec![esp],
                         integrity: integrity.into_iter().collect(),
                         groups: vec![dh],
+                        additional: Vec::new(),
                         esn: vec![false],
                     }];
                 });

@@ -152,11 +152,13 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
         prf: vec![Prf::HmacSha2_256],
         integrity: Vec::new(),
         groups: groups.clone(),
+        additional: Vec::new(),
     }];
     config.esp_proposals = vec![EspProposal {
         encryption: vec![EspCipher::AesGcm16(KeyBits::B128)],
         integrity: Vec::new(),
         groups,
+        additional: Vec::new(),
         esn: vec![false],
     }];
     config.force_udp_encapsulation = rng.chance(500);

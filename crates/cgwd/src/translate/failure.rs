@@ -31,7 +31,7 @@ fn code(failure: &Failure) -> Code {
         Failure::NoProposalChosen { .. } | Failure::InvalidKe { .. } => Code::IpsecNoProposal,
         Failure::TsUnacceptable { .. } => Code::IpsecTsUnacceptable,
         Failure::NoAnswer { stage: Stage::SaInit } => Code::IkeNoAnswer,
-        Failure::NoAnswer { stage: Stage::Auth } => Code::IkeAuthNoAnswer,
+        Failure::NoAnswer { stage: Stage::Auth | Stage::Intermediate } => Code::IkeAuthNoAnswer,
         Failure::NoAnswer { .. } => Code::IkeLivenessLost,
         Failure::UnsupportedVersion => Code::IkeVersion,
         Failure::PeerIdentityMismatch { .. } => Code::IkeIdMismatch,

@@ -97,6 +97,7 @@ fn ike_proposals(ike: &config::Ike) -> Vec<IkeProposal> {
         prf: ike.integrity.iter().map(|hash| prf(*hash)).collect(),
         integrity: Vec::new(),
         groups: groups.clone(),
+        additional: Vec::new(),
     });
     let with_cbc: Vec<IkeProposal> = if cbc.is_empty() {
         Vec::new()
@@ -108,6 +109,7 @@ fn ike_proposals(ike: &config::Ike) -> Vec<IkeProposal> {
                 prf: vec![prf(*hash)],
                 integrity: vec![ike_integrity(*hash)],
                 groups: groups.clone(),
+                additional: Vec::new(),
             })
             .collect()
     };
@@ -121,6 +123,7 @@ fn esp_proposals(esp: &config::Esp) -> Vec<EspProposal> {
         encryption: ciphers.into_iter().map(esp_cipher).collect(),
         integrity,
         groups: groups.clone(),
+        additional: Vec::new(),
         esn: esp.esn.offers().to_vec(),
     };
     let with_aead = (!aead.is_empty()).then(|| proposal(aead, Vec::new()));

@@ -19,17 +19,27 @@ pub(crate) struct Transcript<'a> {
     pub(crate) response: &'a [u8],
     pub(crate) ni: &'a [u8],
     pub(crate) nr: &'a [u8],
+    /// What AUTH says of IKE_INTERMEDIATE (RFC 9242 §3.3.2); empty without.
+    pub(crate) intermediate: &'a [u8],
 }
 
 impl<'a> Transcript<'a> {
     fn signed(&self, whose: Role, id_body: &'a [u8]) -> SignedOctets<'a> {
         match whose {
-            Role::Initiator => {
-                SignedOctets { message: self.request, nonce: self.nr, id_body, sk_p: &self.keys.sk_pi }
-            }
-            Role::Responder => {
-                SignedOctets { message: self.response, nonce: self.ni, id_body, sk_p: &self.keys.sk_pr }
-            }
+            Role::Initiator => SignedOctets {
+                message: self.request,
+                nonce: self.nr,
+                id_body,
+                sk_p: &self.keys.sk_pi,
+                intermediate: self.intermediate,
+            },
+            Role::Responder => SignedOctets {
+                message: self.response,
+                nonce: self.ni,
+                id_body,
+                sk_p: &self.keys.sk_pr,
+                intermediate: self.intermediate,
+            },
         }
     }
 

@@ -66,7 +66,20 @@ pub fn derive_rekeyed_sa_keys(
     suite: &Suite,
     inputs: &KeyInputs<'_>,
 ) -> SaKeys {
-    let skeyseed = old_prf.compute(old_sk_d.expose(), &[inputs.shared.expose(), inputs.ni, inputs.nr]);
+    derive_multiple_sa_keys((old_prf, old_sk_d), suite, inputs, &[])
+}
+
+/// As [`derive_rekeyed_sa_keys`], after additional key exchanges whose secrets are `more`, in their order
+/// (RFC 9370 §2.2.4): SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | ... | SK(n)).
+pub fn derive_multiple_sa_keys(
+    (old_prf, old_sk_d): (Prf, &Secret),
+    suite: &Suite,
+    inputs: &KeyInputs<'_>,
+    more: &[Secret],
+) -> SaKeys {
+    let mut parts = vec![inputs.shared.expose(), inputs.ni, inputs.nr];
+    parts.extend(more.iter().map(Secret::expose));
+    let skeyseed = old_prf.compute(old_sk_d.expose(), &parts);
     expand(suite, &skeyseed, inputs)
 }
 
@@ -82,10 +95,25 @@ pub fn derive_child_keys(
     nr: &[u8],
     transform: EspTransform,
 ) -> ChildKeys {
-    let shared = shared.map_or(&[][..], Secret::expose);
+    derive_multiple_child_keys(prf, sk_d, shared.map_or(&[], std::slice::from_ref), (ni, nr), transform)
+}
+
+/// As [`derive_child_keys`], after any number of key exchanges (RFC 9370 §2.2.4), whose secrets are `shared`:
+/// KEYMAT = prf+(SK_d, SK(0) | Ni | Nr | SK(1) | ... | SK(n)).
+pub fn derive_multiple_child_keys(
+    prf: Prf,
+    sk_d: &Secret,
+    shared: &[Secret],
+    (ni, nr): (&[u8], &[u8]),
+    transform: EspTransform,
+) -> ChildKeys {
+    let (first, more) =
+        shared.split_first().map_or((&[][..], shared), |(first, more)| (first.expose(), more));
+    let mut seed = vec![first, ni, nr];
+    seed.extend(more.iter().map(Secret::expose));
     let (encryption, integrity) = (transform.encryption_key_len(), transform.integrity_key_len());
     //= RFC 7296 §2.17: initiator to responder first; in each direction encryption before integrity.
-    let [ei, ai, er, ar] = cut(prf, sk_d, &[shared, ni, nr], [encryption, integrity, encryption, integrity]);
+    let [ei, ai, er, ar] = cut(prf, sk_d, &seed, [encryption, integrity, encryption, integrity]);
     ChildKeys {
         initiator: EspKeys { encryption: ei, integrity: ai },
         responder: EspKeys { encryption: er, integrity: ar },

@@ -17,13 +17,20 @@ mod protection;
 mod selftest;
 
 pub use algorithm::{IkeCipher, Integrity, Prf, Suite};
-pub use auth::{SignedOctets, auth_psk, verify_psk};
+pub use auth::{IntermediateAuth, SignedOctets, auth_psk, verify_psk};
 pub use cookie::CookieSecrets;
-pub use keys::{ChildKeys, KeyInputs, SaKeys, derive_child_keys, derive_rekeyed_sa_keys, derive_sa_keys};
-pub use kx::{BadPublicValue, GROUPS, KeyPair, UnsupportedGroup, check_public, is_supported};
+pub use keys::{
+    ChildKeys, KeyInputs, SaKeys, derive_child_keys, derive_multiple_child_keys, derive_multiple_sa_keys,
+    derive_rekeyed_sa_keys, derive_sa_keys,
+};
+pub use kx::{
+    BadPublicValue, GROUPS, KEMS, KeyPair, UnsupportedGroup, check_public, is_kem, is_supported,
+    is_supported_additional, respond,
+};
 pub use nat::nat_detection_hash;
 pub use prf::{KeyMaterialExhausted, prf_plus};
 pub use protection::{
     FragmentHead, OpenError, Protection, Sender, UnsupportedSuite, Verified, VerifiedFragment,
+    intermediate_octets,
 };
 pub use selftest::{SelfTestFailure, self_test};

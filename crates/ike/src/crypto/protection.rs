@@ -54,6 +54,7 @@ pub struct Verified {
     /// Payloads that stood in the clear before it: covered by the check, but never secret. Nothing is expected
     /// here; look at it for unknown critical payloads only.
     pub outer: Vec<Payload>,
+    inside: Encoded,
     _checked: Checked,
 }
 
@@ -199,7 +200,8 @@ impl Protection {
         let header = sealed.header;
         let payloads =
             parse_payloads(sealed.first, &content).map_err(|error| OpenError::Inner { header, error })?;
-        Ok(Verified { header, payloads, outer: sealed.outer, _checked: Checked })
+        let inside = Encoded { first: sealed.first, bytes: content };
+        Ok(Verified { header, payloads, outer: sealed.outer, inside, _checked: Checked })
     }
 
     /// Checks and opens a datagram with an SKF payload.
@@ -233,7 +235,20 @@ fn split(datagram: &[u8]) -> Result<Sealed<'_>, OpenError> {
     split_encrypted(datagram).map_err(OpenError::Outer)?.ok_or(OpenError::NotEncrypted)
 }
 
+/// A | P of RFC 9242 §3.3.2: the message as it would be without encryption, IV, padding and ICV, and without
+/// fragmentation. Both lengths count what stands there.
+pub fn intermediate_octets(header: &Header, outer: &[Payload], inside: &Encoded) -> Vec<u8> {
+    let sk = Payload::Encrypted(Encrypted { first: inside.first, data: inside.bytes.clone() });
+    let payloads: Vec<_> = outer.iter().cloned().chain([sk]).collect();
+    encode(header, &payloads)
+}
+
 impl Verified {
+    /// What AUTH covers of an IKE_INTERMEDIATE message, see [`intermediate_octets`].
+    pub fn intermediate_octets(&self) -> Vec<u8> {
+        intermediate_octets(&self.header, &self.outer, &self.inside)
+    }
+
     /// Puts a message together from all of its fragments, in any order.
     ///
     /// # Errors
@@ -259,7 +274,8 @@ impl Verified {
         }
         let (header, first, outer) = head.ok_or(OpenError::FragmentSet)?;
         let payloads = parse_payloads(first, &content).map_err(|error| OpenError::Inner { header, error })?;
-        Ok(Self { header, payloads, outer, _checked: Checked })
+        let inside = Encoded { first, bytes: content };
+        Ok(Self { header, payloads, outer, inside, _checked: Checked })
     }
 }
 

@@ -71,9 +71,13 @@ fn some_keys(suite: &Suite) -> SaKeys {
     derive_sa_keys(suite, &inputs)
 }
 
-/// Two key pairs must come to one secret.
+/// Both halves must come to one secret.
 fn check_group(group: DhGroup, rng: &mut dyn SecureRng) -> Option<()> {
     let ours = KeyPair::generate(group, rng).ok()?;
+    if super::kx::is_kem(group) {
+        let (ciphertext, secret) = super::kx::respond(group, ours.public(), rng).ok()?;
+        return (ours.agree(&ciphertext).ok()?.expose() == secret.expose()).then_some(());
+    }
     let theirs = KeyPair::generate(group, rng).ok()?;
     let (our_public, their_public) = (ours.public().to_vec(), theirs.public().to_vec());
     let one = ours.agree(&their_public).ok()?;

@@ -8,6 +8,7 @@ fn gcm(bits: &[KeyBits], groups: &[DhGroup]) -> IkeProposal {
         prf: vec![Prf::HmacSha2_384, Prf::HmacSha2_256],
         integrity: Vec::new(),
         groups: groups.to_vec(),
+        additional: Vec::new(),
     }
 }
 
@@ -17,6 +18,7 @@ fn cbc() -> IkeProposal {
         prf: vec![Prf::HmacSha2_256],
         integrity: vec![Integrity::HmacSha2_256_128],
         groups: vec![DhGroup::MODP_2048, DhGroup::ECP_256],
+        additional: Vec::new(),
     }
 }
 
@@ -75,6 +77,7 @@ fn the_first_child_ignores_groups_and_later_ones_insist() {
         encryption: vec![EspCipher::AesCbc(KeyBits::B128)],
         integrity: vec![EspIntegrity::HmacSha2_256_128],
         groups: vec![DhGroup::ECP_256],
+        additional: Vec::new(),
         esn: vec![true, false],
     };
     let ours = [proposal.clone()];

@@ -107,6 +107,10 @@ impl Candidates {
         };
         match self.list.remove(index).conclude(ctx, verified) {
             Outcome::Failed(_) if !self.list.is_empty() => None,
+            Outcome::Continues(candidate) => {
+                self.list.insert(index, *candidate);
+                None
+            }
             outcome => {
                 self.abandon(ctx);
                 Some(outcome)

@@ -28,6 +28,8 @@ pub(crate) struct Child {
     pub(crate) spi_out: Spi,
     pub(crate) suite: EspSuite,
     pub(crate) group: Option<DhGroup>,
+    /// Its additional key exchanges (RFC 9370).
+    pub(crate) additional: Vec<DhGroup>,
     pub(crate) established: Instant,
     pub(crate) rekey_at: Instant,
     pub(crate) expires: Instant,
@@ -57,6 +59,11 @@ impl Child {
     /// Whether both sides hold it, so that traffic may use it.
     pub(crate) const fn is_usable(&self) -> bool {
         matches!(self.standing, ChildStanding::Live | ChildStanding::Replaced { .. })
+    }
+
+    /// Whether its deletion by us is under way or about to be.
+    pub(crate) const fn is_closing(&self) -> bool {
+        matches!(self.standing, ChildStanding::Doomed | ChildStanding::Deleting)
     }
 
     /// Whether it is the one that counts.
@@ -166,7 +173,7 @@ impl ChildOffer {
         nr: &[u8],
     ) -> Result<NewChild, Failure> {
         let terms = self.terms(&ctx.config, parts)?;
-        let keys = sa.child_keys(&terms.choice, None, ni, nr);
+        let keys = sa.child_keys(&terms.choice, &[], ni, nr);
         let spi_in = self.spi_in;
         Ok(NewChild { spi_in, terms, keys, by_us: true, activate: true, replaces: None, rekeys: 0 })
     }
@@ -228,6 +235,7 @@ impl Established {
             spi_out: choice.spi,
             suite: choice.suite,
             group: choice.group,
+            additional: choice.additional.clone(),
             established: ctx.now,
             rekey_at,
             expires,

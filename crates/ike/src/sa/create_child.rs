@@ -11,6 +11,7 @@ use model::{Secret, Spi};
 use super::Ctx;
 use super::child::{self, ChildOffer, ChildStanding, ChildTerms, NewChild};
 use super::established::{Established, Request, Standing};
+use super::followup::{Further, Purpose, Step};
 use crate::crypto::{self, KeyPair};
 use crate::error::{Failure, Stage};
 use crate::message::{self, Parts, wanted_group};
@@ -47,6 +48,27 @@ pub(crate) struct ChildExchange {
     rival: Option<Rival>,
     /// Outbound SPIs the peer deleted that we did not know yet.
     deleted_early: Vec<Spi>,
+    /// Agreed on, while further key exchanges are done (RFC 9370).
+    further: Option<Box<Following>>,
+}
+
+/// A child that further key exchanges are to complete.
+#[derive(Debug)]
+struct Following {
+    further: Further,
+    terms: ChildTerms,
+    nr: Vec<u8>,
+}
+
+/// A child that the peer's exchange has made.
+pub(crate) struct Made {
+    pub(crate) terms: ChildTerms,
+    pub(crate) spi_in: Spi,
+    pub(crate) replaces: Option<ChildId>,
+    /// Secrets of its key exchanges, in their order.
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) ni: Vec<u8>,
+    pub(crate) nr: Vec<u8>,
 }
 
 /// The other exchange of a collision.
@@ -54,10 +76,16 @@ pub(crate) struct ChildExchange {
 #[cfg_attr(feature = "fork", derive(Clone))]
 struct Rival {
     lowest_nonce: Vec<u8>,
-    child: ChildId,
+    /// `None` while its further key exchanges are not done.
+    child: Option<ChildId>,
 }
 
 impl ChildExchange {
+    /// Whether IKE_FOLLOWUP_KE is the request under way.
+    pub(crate) const fn follows_up(&self) -> bool {
+        self.further.is_some()
+    }
+
     /// Remembers a DELETE for a child that our answer will tell us of (case 46).
     pub(crate) fn remember_deleted(&mut self, spi_out: Spi) {
         if self.deleted_early.len() < MAX_EARLY_DELETES {
@@ -91,6 +119,7 @@ impl Established {
             rounds: 0,
             rival: None,
             deleted_early: Vec::new(),
+            further: None,
         };
         self.send_child(ctx, exchange, group);
     }
@@ -125,13 +154,91 @@ impl Established {
             ctx.free_spi(exchange.offer.spi_in);
             return self.child_refused(ctx, &exchange, error);
         }
+        if let Some(following) = exchange.further.take() {
+            return self.child_followed(ctx, exchange, *following, parts);
+        }
         match Self::conclude_child(ctx, &mut exchange, parts) {
-            Ok((terms, shared, nr)) => self.child_agreed(ctx, exchange, terms, shared.as_ref(), &nr),
+            Ok((terms, shared, nr)) if terms.choice.additional.is_empty() => {
+                let secrets: Vec<_> = shared.into_iter().collect();
+                self.child_agreed(ctx, exchange, terms, &secrets, &nr);
+            }
+            Ok((terms, shared, nr)) => {
+                let methods = terms.choice.additional.clone();
+                let secrets = shared.into_iter().collect();
+                match Further::begin(ctx, &methods, secrets, parts, Stage::Child) {
+                    Ok(further) => self.follow_child(ctx, exchange, Following { further, terms, nr }),
+                    Err(failure) => self.follow_failed(ctx, &exchange, failure),
+                }
+            }
             Err(failure) => {
                 // The peer holds a child that we cannot use.
                 self.delay_child(ctx, &exchange, None);
                 self.offer_failed(ctx, exchange.offer.spi_in, true, failure);
             }
+        }
+    }
+
+    /// Sends the next IKE_FOLLOWUP_KE, unless the exchange has lost a collision or its purpose by now.
+    fn follow_child(&mut self, ctx: &mut Ctx, mut exchange: ChildExchange, following: Following) {
+        let spi_in = exchange.offer.spi_in;
+        let gone = exchange.rekeys.is_some_and(|old| self.child(old).is_none());
+        if self.close.is_some() || gone || exchange.deleted_early.contains(&following.terms.choice.spi) {
+            return ctx.free_spi(spi_in);
+        }
+        let rival = exchange.rival.as_ref().filter(|rival| self.still_there(rival));
+        if let Some(rival) = rival {
+            //= RFC 9370 §2.2.4: who has lost sends no further key exchange; the half-made SA is just forgotten.
+            if self.has_lost(&exchange, rival, &following.nr) {
+                ctx.notice(Notice::Collision { ike: false, won: false });
+                return ctx.free_spi(spi_in);
+            }
+            if rival.child.is_none() {
+                ctx.notice(Notice::Collision { ike: false, won: true });
+                exchange.rival = None;
+                self.drop_pending(ctx);
+            }
+        }
+        let payloads = following.further.payloads();
+        exchange.further = Some(Box::new(following));
+        self.request(ctx, &payloads, Request::CreateChild(Box::new(exchange)));
+    }
+
+    /// Acts on the answer to IKE_FOLLOWUP_KE.
+    fn child_followed(
+        &mut self,
+        ctx: &mut Ctx,
+        exchange: ChildExchange,
+        following: Following,
+        parts: &Parts,
+    ) {
+        let Following { further, terms, nr } = following;
+        match further.next(ctx, parts, Stage::Child) {
+            Ok(Step::More(further)) => self.follow_child(ctx, exchange, Following { further, terms, nr }),
+            Ok(Step::Done(secrets)) => self.child_agreed(ctx, exchange, terms, &secrets, &nr),
+            Err(failure) => self.follow_failed(ctx, &exchange, failure),
+        }
+    }
+
+    /// The peer's follow-up is unusable. At the worst it holds a child that we delete unseen.
+    fn follow_failed(&mut self, ctx: &mut Ctx, exchange: &ChildExchange, failure: Failure) {
+        self.delay_child(ctx, exchange, None);
+        self.offer_failed(ctx, exchange.offer.spi_in, true, failure);
+    }
+
+    /// Whether the other exchange of a collision has made something, or still may.
+    fn still_there(&self, rival: &Rival) -> bool {
+        match rival.child {
+            Some(id) => self.child(id).is_some_and(super::child::Child::is_usable),
+            None => self.pending.is_some(),
+        }
+    }
+
+    //= RFC 7296 §2.8.1: the SA made with the lowest of the four nonces is closed by its creator.
+    fn has_lost(&self, exchange: &ChildExchange, rival: &Rival, nr: &[u8]) -> bool {
+        match exchange.nonce.as_slice().min(nr).cmp(&rival.lowest_nonce) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Greater => false,
+            std::cmp::Ordering::Equal => self.role == Role::Responder,
         }
     }
 
@@ -166,7 +273,7 @@ impl Established {
         ctx: &mut Ctx,
         exchange: ChildExchange,
         terms: ChildTerms,
-        shared: Option<&Secret>,
+        secrets: &[Secret],
         nr: &[u8],
     ) {
         let spi_in = exchange.offer.spi_in;
@@ -179,19 +286,10 @@ impl Established {
             ctx.free_spi(spi_in);
             return self.delay_child(ctx, &exchange, None);
         }
-        let rival = exchange
-            .rival
-            .as_ref()
-            .filter(|rival| self.child(rival.child).is_some_and(super::child::Child::is_usable));
-        let ours = exchange.nonce.as_slice().min(nr);
-        //= RFC 7296 §2.8.1: the SA made with the lowest of the four nonces is closed by its creator.
-        let lost = rival.is_some_and(|rival| match ours.cmp(&rival.lowest_nonce) {
-            std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Greater => false,
-            std::cmp::Ordering::Equal => self.role == Role::Responder,
-        });
-        let rival = rival.map(|rival| rival.child);
-        let keys = self.child_keys(&terms.choice, shared, &exchange.nonce, nr);
+        let rival = exchange.rival.as_ref().filter(|rival| self.still_there(rival));
+        let lost = rival.is_some_and(|rival| self.has_lost(&exchange, rival, nr));
+        let (collided, rival) = (rival.is_some(), rival.and_then(|rival| rival.child));
+        let keys = self.child_keys(&terms.choice, secrets, &exchange.nonce, nr);
         let old = exchange.rekeys.and_then(|id| self.child(id));
         let rekeys = old.map_or(0, |old| old.rekeys + 1);
         let replaces = exchange.rekeys;
@@ -200,13 +298,17 @@ impl Established {
         let activate = !lost && self.standing == Standing::Home;
         let new = NewChild { spi_in, terms, keys, by_us: true, activate, replaces, rekeys };
         let new = self.install(ctx, new);
-        if rival.is_some() {
+        if collided {
             ctx.notice(Notice::Collision { ike: false, won: !lost });
         }
         let until = ctx.linger();
         if lost {
             self.stand(new, ChildStanding::Doomed);
         } else {
+            // What the peer has begun for the same purpose is not to be finished.
+            if collided {
+                self.drop_pending(ctx);
+            }
             if let Some(rival) = rival {
                 self.stand(rival, ChildStanding::Replaced { until });
             }
@@ -233,7 +335,7 @@ impl Established {
             return;
         }
         match error.kind {
-            NotifyType::TEMPORARY_FAILURE => {
+            NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND => {
                 let retry = temporary_retry(ctx);
                 self.delay_child(ctx, exchange, Some(retry));
             }
@@ -348,21 +450,44 @@ impl Established {
         ni: &[u8],
         replaces: Option<ChildId>,
     ) -> Option<Vec<Payload>> {
-        let mut key_exchange = None;
+        let (mut secrets, mut ours) = (Vec::new(), None);
         if let Some(group) = terms.choice.group {
             let Some(ke) = parts.ke.as_ref().filter(|ke| ke.group == group) else {
                 return Some(vec![message::notify(NotifyType::INVALID_KE_PAYLOAD, group.0.to_be_bytes())]);
             };
-            crypto::check_public(group, &ke.data).ok()?;
-            let keypair = KeyPair::generate(group, &mut *ctx.rng).ok()?;
-            let shared = keypair.agree(&ke.data).ok()?;
-            key_exchange = Some((keypair, shared));
+            let (data, secret) = crypto::respond(group, &ke.data, &mut *ctx.rng).ok()?;
+            secrets.push(secret);
+            ours = Some(Payload::Ke(KeyExchange { group, data }));
         }
-        let (keypair, shared) = key_exchange.unzip();
         let nr = ctx.nonce();
         let spi_in = ctx.child_spi();
-        let keys = self.child_keys(&terms.choice, shared.as_ref(), ni, &nr);
         let [sa, ts_i, ts_r] = child::answer(&terms, spi_in);
+        let mut payloads = vec![sa, Payload::Nonce(nr.clone())];
+        payloads.extend(ours);
+        payloads.extend([ts_i, ts_r]);
+        if terms.choice.additional.is_empty() {
+            self.child_made(ctx, Made { terms, spi_in, replaces, secrets, ni: ni.to_vec(), nr });
+            return Some(payloads);
+        }
+        self.meet_rival(replaces, ni.min(nr.as_slice()).to_vec(), None);
+        let purpose = Purpose::Child { terms, spi_in, replaces };
+        payloads.push(self.begin_pending(ctx, purpose, secrets, (ni, &nr)));
+        Some(payloads)
+    }
+
+    /// Our own exchange for the same purpose, if one is under way, now has a rival.
+    fn meet_rival(&mut self, replaces: Option<ChildId>, lowest_nonce: Vec<u8>, child: Option<ChildId>) {
+        if let Some(Request::CreateChild(exchange)) = self.requests.outstanding_mut()
+            && exchange.rekeys == replaces
+        {
+            exchange.rival = Some(Rival { lowest_nonce, child });
+        }
+    }
+
+    /// Installs what the peer's exchange has made, before its last answer is sent.
+    pub(crate) fn child_made(&mut self, ctx: &mut Ctx, made: Made) {
+        let Made { terms, spi_in, replaces, secrets, ni, nr } = made;
+        let keys = self.child_keys(&terms.choice, &secrets, &ni, &nr);
         let old = replaces.and_then(|id| self.child(id));
         let rekeys = old.map_or(0, |old| old.rekeys + 1);
         // A rekey waits for the peer's proof; a peer that makes a new child has lost or left the old one.
@@ -377,22 +502,10 @@ impl Established {
         for old in superseded {
             self.stand(old, ChildStanding::Replaced { until });
         }
-        if let Some(Request::CreateChild(exchange)) = self.requests.outstanding_mut()
-            && exchange.rekeys == replaces
-        {
-            let lowest_nonce = ni.min(nr.as_slice()).to_vec();
-            exchange.rival = Some(Rival { lowest_nonce, child: new });
-        }
-        let mut payloads = vec![sa, Payload::Nonce(nr)];
-        if let Some(keypair) = keypair {
-            let (group, data) = (keypair.group(), keypair.public().to_vec());
-            payloads.push(Payload::Ke(KeyExchange { group, data }));
-        }
-        payloads.extend([ts_i, ts_r]);
-        Some(payloads)
+        self.meet_rival(replaces, ni.min(nr), Some(new));
     }
 }
 
-fn rekey_notify(kind: NotifyType, spi: Vec<u8>) -> Payload {
+pub(crate) fn rekey_notify(kind: NotifyType, spi: Vec<u8>) -> Payload {
     Payload::Notify(Notify { protocol: ProtocolId::ESP, spi, kind, data: Vec::new() })
 }

@@ -11,6 +11,7 @@ use model::{IkeSpi, Instant, Secret, Spi};
 use super::authenticating::Agreed;
 use super::child::Child;
 use super::create_child::ChildExchange;
+use super::followup::Pending;
 use super::nat::Path;
 use super::rekey::IkeExchange;
 use super::{Ctx, Ending, Event};
@@ -19,11 +20,11 @@ use crate::crypto::{self, ChildKeys, Protection, Suite, Verified, VerifiedFragme
 use crate::error::{DropReason, Failure, Stage};
 use crate::fragment::{Complete, Flight, Opened, Reassembly, Sizes};
 use crate::message::{self, Parts};
-use crate::negotiate::EspChoice;
+use crate::negotiate::{EspChoice, ike_text};
 use crate::output::{CloseReason, Notice, Output};
 use crate::status::Role;
 use crate::window::{Position, RequestWindow, ResponseWindow};
-use crate::wire::{self, ExchangeType, Flags, Header, NotifyType, Payload};
+use crate::wire::{self, DhGroup, ExchangeType, Flags, Header, NotifyType, Payload};
 
 /// An established IKE SA.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Established {
     /// Who started the exchange that made *this* IKE SA.
     pub(crate) role: Role,
     pub(crate) suite: Suite,
+    /// The additional key exchanges that made it (RFC 9370).
+    pub(crate) additional: Vec<DhGroup>,
     pub(crate) sk_d: Secret,
     seal: Protection,
     open: Protection,
@@ -67,6 +70,8 @@ pub(crate) struct Established {
     pub(crate) partial_request: Reassembly,
     /// See [`Self::partial_request`].
     pub(crate) partial_response: Reassembly,
+    /// What the peer's IKE_FOLLOWUP_KE is to finish (RFC 9370 §2.2.4).
+    pub(crate) pending: Option<Box<Pending>>,
 }
 
 /// Where an IKE SA stands among those of its endpoint; see `docs/ike-states.md`.
@@ -101,9 +106,11 @@ impl Request {
         }
     }
 
-    const fn exchange(&self) -> ExchangeType {
+    fn exchange(&self) -> ExchangeType {
         match self {
             Self::Liveness | Self::DeleteIke(_) | Self::DeleteChildren(_) => ExchangeType::INFORMATIONAL,
+            Self::CreateChild(exchange) if exchange.follows_up() => ExchangeType::IKE_FOLLOWUP_KE,
+            Self::RekeyIke(exchange) if exchange.follows_up() => ExchangeType::IKE_FOLLOWUP_KE,
             Self::CreateChild(_) | Self::RekeyIke(_) => ExchangeType::CREATE_CHILD_SA,
         }
     }
@@ -125,6 +132,7 @@ pub(crate) struct Birth {
     pub(crate) spi_r: IkeSpi,
     pub(crate) role: Role,
     pub(crate) suite: Suite,
+    pub(crate) additional: Vec<DhGroup>,
     pub(crate) sk_d: Secret,
     pub(crate) seal: Protection,
     pub(crate) open: Protection,
@@ -141,8 +149,10 @@ pub(crate) struct Birth {
 /// A judged message.
 #[derive(Debug)]
 pub(crate) enum Checked {
-    /// A request that was answered already.
-    Repeat,
+    /// A request that was answered already; `recut`: in smaller fragments now.
+    Repeat {
+        recut: bool,
+    },
     /// A part of a message.
     Fragment(Box<VerifiedFragment>),
     Request(Box<Verified>),
@@ -173,7 +183,7 @@ impl<'a> Asked<'a> {
 }
 
 impl Established {
-    /// An IKE SA as just authenticated by IKE_AUTH, message ID 1; as responder that is yet to be answered.
+    /// An IKE SA as just authenticated by IKE_AUTH; as responder that is yet to be answered.
     pub(crate) fn first(ctx: &mut Ctx, role: Role, agreed: Agreed) -> Self {
         if role == Role::Responder {
             // Not before: a stranger's half-open attempts are nobody's business.
@@ -181,14 +191,15 @@ impl Established {
         }
         let lowest_nonce = agreed.ni.clone().min(agreed.nr.clone());
         let (next, request) = match role {
-            Role::Initiator => ((2, 0), Vec::new()),
-            Role::Responder => ((0, 1), agreed.request),
+            Role::Initiator => ((agreed.auth_id().saturating_add(1), 0), Vec::new()),
+            Role::Responder => ((0, agreed.auth_id()), agreed.request),
         };
         let birth = Birth {
             spi_i: agreed.spi_i,
             spi_r: agreed.spi_r,
             role,
             suite: agreed.suite,
+            additional: agreed.additional,
             sk_d: agreed.keys.sk_d.clone(),
             seal: agreed.seal,
             open: agreed.open,
@@ -201,7 +212,7 @@ impl Established {
         };
         let sa = Self::born(ctx, birth);
         let took = ctx.now - agreed.started;
-        let proposal = sa.suite.to_string();
+        let proposal = sa.proposal();
         ctx.notice(Notice::IkeEstablished { spi_i: sa.spi_i, spi_r: sa.spi_r, role, proposal, took });
         sa
     }
@@ -214,6 +225,7 @@ impl Established {
             spi_r: birth.spi_r,
             role: birth.role,
             suite: birth.suite,
+            additional: birth.additional,
             sk_d: birth.sk_d,
             seal: birth.seal,
             open: birth.open,
@@ -239,6 +251,7 @@ impl Established {
             contact: birth.contact,
             partial_request: Reassembly::new(birth.fragmentation),
             partial_response: Reassembly::new(birth.fragmentation),
+            pending: None,
         }
     }
 
@@ -250,15 +263,22 @@ impl Established {
         }
     }
 
-    /// Keys of a child (RFC 7296 §2.17). `ni` and `nr` are those of the exchange that makes it.
+    /// Its algorithms, as in `status --json`.
+    pub(crate) fn proposal(&self) -> String {
+        ike_text(&self.suite, &self.additional)
+    }
+
+    /// Keys of a child (RFC 7296 §2.17). `ni` and `nr` are those of the exchange that makes it, `shared` the
+    /// secrets of its key exchanges.
     pub(crate) fn child_keys(
         &self,
         choice: &EspChoice,
-        shared: Option<&Secret>,
+        shared: &[Secret],
         ni: &[u8],
         nr: &[u8],
     ) -> ChildKeys {
-        crypto::derive_child_keys(self.suite.prf, &self.sk_d, shared, ni, nr, choice.suite.transform)
+        let transform = choice.suite.transform;
+        crypto::derive_multiple_child_keys(self.suite.prf, &self.sk_d, shared, (ni, nr), transform)
     }
 
     /// Judges a datagram; changes nothing. Its major version is 2 and its SPI ours.
@@ -272,11 +292,12 @@ impl Established {
             return self.check_response(header, datagram);
         }
         match self.responses.position(header.message_id, datagram) {
-            Position::Repeat(_) => return Ok(Checked::Repeat),
+            Position::Repeat(_) => return Ok(Checked::Repeat { recut: false }),
             //= RFC 7383 §2.6.1: of a request cut anew, fragment 1 alone asks for the answer once more.
             Position::Recent if self.fragmentation() => {
                 let fragment = self.open.open_fragment(datagram).map_err(|_| DropReason::MessageId)?;
-                return if fragment.number == 1 { Ok(Checked::Repeat) } else { Err(DropReason::MessageId) };
+                let first = fragment.number == 1;
+                return if first { Ok(Checked::Repeat { recut: true }) } else { Err(DropReason::MessageId) };
             }
             Position::Recent | Position::Outside => return Err(DropReason::MessageId),
             Position::Fresh => {}
@@ -314,9 +335,9 @@ impl Established {
     }
 
     /// Answers a repeated request as before.
-    pub(crate) fn answer_again(&mut self, ctx: &mut Ctx, asked: &Asked<'_>) {
+    pub(crate) fn answer_again(&mut self, ctx: &mut Ctx, asked: &Asked<'_>, recut: bool) {
         let sizes = self.sizes(&ctx.config);
-        if let Some(flight) = self.responses.repeat(&mut self.seal, sizes, &mut *ctx.rng) {
+        if let Some(flight) = self.responses.repeat(recut, &mut self.seal, sizes, &mut *ctx.rng) {
             ctx.send_flight(asked.local, asked.remote, &flight);
         }
     }
@@ -375,11 +396,17 @@ impl Established {
         }
         let answer = match asked.header.exchange {
             ExchangeType::INFORMATIONAL => Some(self.on_informational(ctx, &parts, events)),
-            ExchangeType::CREATE_CHILD_SA if parts.repeated => None,
-            ExchangeType::CREATE_CHILD_SA if super::rekey::is_ike_rekey(&parts) => {
-                self.on_ike_rekey(ctx, &parts, events)
+            ExchangeType::CREATE_CHILD_SA | ExchangeType::IKE_FOLLOWUP_KE if parts.repeated => None,
+            ExchangeType::CREATE_CHILD_SA => {
+                // A new exchange: what the peer had begun it has given up.
+                self.drop_pending(ctx);
+                if super::rekey::is_ike_rekey(&parts) {
+                    self.on_ike_rekey(ctx, &parts, events)
+                } else {
+                    self.on_create_child(ctx, &parts)
+                }
             }
-            ExchangeType::CREATE_CHILD_SA => self.on_create_child(ctx, &parts),
+            ExchangeType::IKE_FOLLOWUP_KE => self.on_followup(ctx, &parts, events),
             _ => None,
         };
         match answer {
@@ -516,6 +543,7 @@ impl Established {
         for child in &self.children {
             child.digest(out);
         }
+        out.push(self.pending_until().map_or(0, Instant::as_nanos));
         self.partial_request.digest(out);
         self.partial_response.digest(out);
     }

@@ -12,7 +12,7 @@ use super::authenticating::{Agreed, Authenticating};
 use super::nat::{self, Path};
 use crate::auth::signature;
 use crate::config::Config;
-use crate::crypto::{self, KeyInputs, KeyPair, Protection, Sender};
+use crate::crypto::{self, IntermediateAuth, KeyInputs, KeyPair, Protection, Sender};
 use crate::error::{DropReason, Failure, Stage};
 use crate::fragment::Flight;
 use crate::message::{self, Parts, wanted_group};
@@ -102,6 +102,10 @@ impl Initiator {
         }
         //= RFC 7427 §4: both sides announce the hashes that they verify signatures with.
         payloads.extend(ctx.config.credentials.certificates().map(|_| signature::announcement()));
+        //= RFC 9242 §3.1, RFC 9370 §2.2.1: additional key exchanges go into IKE_INTERMEDIATE.
+        if ctx.config.ike_proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
+            payloads.push(message::notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, []));
+        }
         let header =
             Header::new(self.spi, IkeSpi::ZERO, ExchangeType::IKE_SA_INIT, Flags::new(true, false), 0);
         let datagram = wire::encode(&header, &payloads);
@@ -177,6 +181,10 @@ impl Initiator {
             // May answer an earlier form of our request: wait for the right one.
             return Err(DropReason::Unexpected);
         }
+        let intermediate = parts.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
+        if !choice.additional.is_empty() && !intermediate {
+            return violation("additional key exchanges were chosen without IKE_INTERMEDIATE");
+        }
         let Ok(shared) = self.keypair.agree(&ke.data) else {
             return violation("the public value is not one of the group");
         };
@@ -194,6 +202,10 @@ impl Initiator {
         let fragmentation = config.fragment_size.is_some()
             && parts.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
         Ok(Answer::Agreed(Box::new(Agreed {
+            additional: choice.additional,
+            done: 0,
+            intermediate: Vec::new(),
+            intermediate_auth: IntermediateAuth::new(),
             spi_i: self.spi,
             spi_r: header.spi_r,
             suite: choice.suite,

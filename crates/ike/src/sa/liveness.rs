@@ -32,6 +32,9 @@ impl Established {
         }
         self.partial_request.tick(ctx.now);
         self.partial_response.tick(ctx.now);
+        if self.pending_until().is_some_and(|until| until <= ctx.now) {
+            self.drop_pending(ctx);
+        }
         self.age(ctx);
         self.age_children(ctx);
         self.keep_alive(ctx);
@@ -116,23 +119,35 @@ impl Established {
         if let Some(reason) = self.close {
             return self.start_close(ctx, reason);
         }
-        if self.start_child_deletes(ctx) || self.standing != Standing::Home {
+        // Children stay as they are while the peer finishes its rekey of the IKE SA (RFC 7296 §2.25.2).
+        if self.is_ike_pending() || self.start_child_deletes(ctx) || self.standing != Standing::Home {
             return;
         }
-        if self.rekey_at <= ctx.now {
-            return self.start_ike_rekey(ctx);
-        }
-        let due = |child: &&Child| child.is_live() && child.confirmed && child.rekey_at <= ctx.now;
-        if let Some(id) = self.children.iter().find(due).map(|child| child.id) {
-            return self.start_child(ctx, Some(id));
-        }
-        if self.wants_child(ctx).is_some_and(|at| at <= ctx.now) {
-            return self.start_child(ctx, None);
+        if self.pending.is_none() && self.start_wanted(ctx) {
+            return;
         }
         if self.ask {
             self.request(ctx, &[], Request::Liveness);
             self.ask = false;
         }
+    }
+
+    /// Starts the most urgent exchange that makes an SA; `false` when none is due.
+    fn start_wanted(&mut self, ctx: &mut Ctx) -> bool {
+        if self.rekey_at <= ctx.now {
+            self.start_ike_rekey(ctx);
+            return true;
+        }
+        let due = |child: &&Child| child.is_live() && child.confirmed && child.rekey_at <= ctx.now;
+        if let Some(id) = self.children.iter().find(due).map(|child| child.id) {
+            self.start_child(ctx, Some(id));
+            return true;
+        }
+        if self.wants_child(ctx).is_some_and(|at| at <= ctx.now) {
+            self.start_child(ctx, None);
+            return true;
+        }
+        false
     }
 
     /// When a missing child is to be created. The waiting side leaves that to the peer.
@@ -146,6 +161,7 @@ impl Established {
         let mut due: Vec<(Instant, Timer)> = Vec::new();
         due.extend(self.requests.due().map(|at| (at, Timer::Retransmit)));
         let partial = [self.partial_request.due(), self.partial_response.due()];
+        due.extend(self.pending_until().map(|at| (at, Timer::Linger)));
         due.extend(partial.into_iter().flatten().map(|at| (at, Timer::Reassembly)));
         due.extend(self.keepalive_at(ctx).map(|at| (at, Timer::Keepalive)));
         if self.close.is_none() {
@@ -155,20 +171,25 @@ impl Established {
             }
         }
         let home = self.standing == Standing::Home && self.close.is_none() && self.requests.free().is_some();
+        let wants = home && self.pending.is_none();
         for child in &self.children {
             match child.standing {
                 ChildStanding::Gone { retire_at } => due.push((retire_at, Timer::Retire)),
                 ChildStanding::Replaced { until } => due.push((until.min(child.expires), Timer::Linger)),
                 ChildStanding::Live => {
                     due.push((child.expires, Timer::Expire));
-                    due.extend((home && child.confirmed).then_some((child.rekey_at, Timer::Rekey)));
+                    due.extend((wants && child.confirmed).then_some((child.rekey_at, Timer::Rekey)));
                 }
                 ChildStanding::Doomed | ChildStanding::Deleting => {}
             }
         }
         if home {
+            if !self.is_ike_pending() {
+                due.push((self.last_heard + ctx.config.liveness.idle, Timer::Liveness));
+            }
+        }
+        if wants {
             due.push((self.rekey_at, Timer::Rekey));
-            due.push((self.last_heard + ctx.config.liveness.idle, Timer::Liveness));
             due.extend(self.wants_child(ctx).map(|at| (at, Timer::Retry)));
         }
         due.into_iter().min()

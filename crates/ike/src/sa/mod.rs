@@ -10,6 +10,7 @@ pub(crate) mod child;
 pub(crate) mod closing;
 pub(crate) mod create_child;
 pub(crate) mod established;
+pub(crate) mod followup;
 pub(crate) mod initiator;
 pub(crate) mod liveness;
 pub(crate) mod nat;

@@ -1,13 +1,13 @@
-//! IKE_SA_INIT and IKE_AUTH as responder.
+//! IKE_SA_INIT, IKE_INTERMEDIATE and IKE_AUTH as responder.
 //!
 //! The first request is a stranger's: it gets a stateless answer (COOKIE, INVALID_KE_PAYLOAD, an error) or a
 //! half-open IKE SA, of which there are few and only for a while. Each different request has a half-open SA
 //! of its own, so that a forged one cannot stand in the way of the true one. Until AUTH is verified only
-//! IKE_AUTH is looked at (CVE-2014-2338, CVE-2019-12312). RFC 7296 §1.2, §2.6, §2.15, §2.21.
+//! IKE_AUTH (and IKE_INTERMEDIATE, where it was agreed on) is looked at (CVE-2014-2338, CVE-2019-12312). RFC 7296 §1.2, §2.6, §2.15, §2.21.
 
 use std::net::SocketAddr;
 
-use model::{IkeSpi, Instant};
+use model::{IkeSpi, Instant, Secret};
 
 use super::Ctx;
 use super::authenticating::Agreed;
@@ -15,15 +15,19 @@ use super::child::{self, NewChild};
 use super::established::{Asked, Established};
 use super::nat::{self, Path};
 use crate::auth::{self, Claim, signature};
-use crate::crypto::{self, KeyInputs, KeyPair, Protection, Sender, Verified, VerifiedFragment};
+use crate::crypto::{
+    self, IntermediateAuth, KeyInputs, KeyPair, Protection, Sender, Verified, VerifiedFragment,
+};
 use crate::error::{DropReason, Failure, Stage};
 use crate::fragment::{Complete, Flight, Opened, Reassembly};
 use crate::message::{self, Parts};
 use crate::negotiate;
 use crate::output::Notice;
 use crate::status::Role;
-use crate::window::Answered;
-use crate::wire::{self, ExchangeType, Flags, Header, KeyExchange, NotifyType, Payload, SecurityAssociation};
+use crate::window::{Answered, Position, ResponseWindow};
+use crate::wire::{
+    self, ExchangeType, Flags, Header, KeyExchange, NotifyType, Payload, SecurityAssociation, encode_payloads,
+};
 
 /// A half-open IKE SA: IKE_SA_INIT is answered.
 #[derive(Debug)]
@@ -34,6 +38,18 @@ pub(crate) struct HalfOpen {
     /// Where the request came from.
     pub(crate) from: SocketAddr,
     reassembly: Reassembly,
+    responses: ResponseWindow,
+    /// What protected the last IKE_INTERMEDIATE exchange (ours, the peer's): its repeats come under it.
+    previous: Option<(Protection, Protection)>,
+}
+
+/// A judged request.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// The last one again; `recut`: in smaller fragments.
+    Repeat { recut: bool },
+    /// The next one, or a part of it.
+    Next(Opened),
 }
 
 /// What becomes of a first request.
@@ -115,7 +131,11 @@ pub(crate) fn open(ctx: &mut Ctx, first: First<'_>, half_open: usize) -> Opening
         return Opening::Dropped(DropReason::Limit);
     }
     let config = &ctx.config;
-    let chosen = negotiate::choose_ike(config.selection, &config.ike_proposals, sa, Some(ke.group));
+    //= RFC 9370 §2.2.1: no additional key exchanges with an initiator that has no IKE_INTERMEDIATE.
+    let intermediate = parts.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some();
+    let ours = config.ike_proposals.iter().filter(|ours| intermediate || ours.additional.is_empty());
+    let ours: Vec<_> = ours.cloned().collect();
+    let chosen = negotiate::choose_ike(config.selection, &ours, sa, Some(ke.group));
     let Some(choice) = chosen else {
         let offered = negotiate::describe(sa);
         ctx.stranger_failed(Failure::NoProposalChosen { stage: Stage::SaInit, offered, by_peer: false });
@@ -174,6 +194,9 @@ fn agree(
         payloads.push(message::notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, []));
     }
     payloads.extend(certificates_wanted(ctx));
+    if !choice.additional.is_empty() {
+        payloads.push(message::notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, []));
+    }
     let header = Header::new(spi_i, spi_r, ExchangeType::IKE_SA_INIT, Flags::new(false, true), 0);
     let response = wire::encode(&header, &payloads);
     ctx.notice(Notice::HandshakeReceived { remote: first.remote });
@@ -191,6 +214,10 @@ fn agree(
         response,
         ni,
         nr,
+        additional: choice.additional,
+        done: 0,
+        intermediate: Vec::new(),
+        intermediate_auth: IntermediateAuth::new(),
         path,
         fragmentation,
         hashes,
@@ -199,7 +226,15 @@ fn agree(
     };
     let expires = ctx.now + ctx.config.limits.half_open_timeout;
     let reassembly = Reassembly::new(fragmentation);
-    Some(Opening::HalfOpen(Box::new(HalfOpen { agreed, expires, from: first.remote, reassembly })))
+    let (from, responses) = (first.remote, ResponseWindow::new(1));
+    Some(Opening::HalfOpen(Box::new(HalfOpen {
+        agreed,
+        expires,
+        from,
+        reassembly,
+        responses,
+        previous: None,
+    })))
 }
 
 /// What says in IKE_SA_INIT that we authenticate by certificates: hashes (RFC 7427 §4), and whom we trust.
@@ -209,18 +244,96 @@ fn certificates_wanted(ctx: &Ctx) -> Vec<Payload> {
 }
 
 impl HalfOpen {
-    /// Judges an IKE_AUTH request; changes nothing.
-    pub(crate) fn check(&self, header: &Header, datagram: &[u8]) -> Result<Opened, DropReason> {
+    /// Judges a request; changes nothing.
+    pub(crate) fn check(&self, header: &Header, datagram: &[u8]) -> Result<Heard, DropReason> {
         if header.flags.response() || !header.flags.initiator() || header.spi_i != self.agreed.spi_i {
             return Err(DropReason::Flags);
         }
-        if header.exchange != ExchangeType::IKE_AUTH {
-            return Err(DropReason::Unexpected);
+        let expected = match self.agreed.next_method() {
+            Some(_) => ExchangeType::IKE_INTERMEDIATE,
+            None => ExchangeType::IKE_AUTH,
+        };
+        match self.responses.position(header.message_id, datagram) {
+            Position::Repeat(_) => Ok(Heard::Repeat { recut: false }),
+            //= RFC 7383 §2.6.1: of a request cut anew, fragment 1 alone asks for the answer once more.
+            Position::Recent if self.agreed.fragmentation => {
+                let (_, open) = self.previous.as_ref().ok_or(DropReason::MessageId)?;
+                let fragment = open.open_fragment(datagram).map_err(|_| DropReason::MessageId)?;
+                if fragment.number == 1 {
+                    Ok(Heard::Repeat { recut: true })
+                } else {
+                    Err(DropReason::MessageId)
+                }
+            }
+            _ if header.exchange != expected => Err(DropReason::Unexpected),
+            Position::Recent | Position::Outside => Err(DropReason::MessageId),
+            Position::Fresh => self.reassembly.open(&self.agreed.open, datagram).map(Heard::Next),
         }
-        if header.message_id != 1 {
-            return Err(DropReason::MessageId);
+    }
+
+    /// Answers a repeated IKE_INTERMEDIATE as before.
+    pub(crate) fn answer_again(&mut self, ctx: &mut Ctx, asked: &Asked<'_>, recut: bool) {
+        let sizes = self.agreed.sizes(&ctx.config);
+        let Some((seal, _)) = &mut self.previous else { return };
+        if let Some(flight) = self.responses.repeat(recut, seal, sizes, &mut *ctx.rng) {
+            ctx.send_flight(asked.local, asked.remote, &flight);
         }
-        self.reassembly.open(&self.agreed.open, datagram)
+    }
+
+    /// Acts on a protected IKE_INTERMEDIATE request, and answers it: new keys from here on.
+    pub(crate) fn intermediate(
+        mut self: Box<Self>,
+        ctx: &mut Ctx,
+        asked: &Asked<'_>,
+        verified: Option<Verified>,
+    ) -> Result<Box<Self>, Outcome> {
+        let judged = self.respond(ctx, verified);
+        let (payload, shared, request) = match judged {
+            Ok(answer) => answer,
+            Err((refusal, failure)) => {
+                let last = refuse(ctx, self.agreed, asked, refusal);
+                return Err(Outcome::Refused { last, failure });
+            }
+        };
+        let agreed = &mut self.agreed;
+        let (exchange, id) = (ExchangeType::IKE_INTERMEDIATE, asked.header.message_id);
+        let header = Header::new(agreed.spi_i, agreed.spi_r, exchange, Flags::new(false, true), id);
+        let response =
+            crypto::intermediate_octets(&header, &[], &encode_payloads(std::slice::from_ref(&payload)));
+        let sizes = agreed.sizes(&ctx.config);
+        let flight = Flight::seal(&mut agreed.seal, &header, &[payload], sizes, &mut *ctx.rng);
+        self.previous = agreed.advance(Role::Responder, &shared, &request, &response);
+        ctx.send_flight(asked.local, asked.remote, &flight);
+        self.responses.answered(asked.datagram.to_vec(), flight);
+        self.reassembly.clear();
+        self.expires = ctx.now + ctx.config.limits.half_open_timeout;
+        Ok(self)
+    }
+
+    /// Our half of the key exchange, the secret, and what AUTH covers of the request.
+    fn respond(
+        &self,
+        ctx: &mut Ctx,
+        verified: Option<Verified>,
+    ) -> Result<(Payload, Secret, Vec<u8>), (Payload, Failure)> {
+        let stage = Stage::Intermediate;
+        let invalid = |what| {
+            let refusal = message::notify(NotifyType::INVALID_SYNTAX, []);
+            (refusal, Failure::ProtocolViolation { stage, what })
+        };
+        let verified = verified.ok_or_else(|| invalid("malformed payloads"))?;
+        let request = verified.intermediate_octets();
+        let parts = Parts::new(verified.outer.into_iter().chain(verified.payloads));
+        if let Some(kind) = parts.critical {
+            let refusal = message::notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [kind.0]);
+            return Err((refusal, Failure::UnsupportedCritical(kind)));
+        }
+        let method = self.agreed.next_method();
+        let ke = parts.ke.as_ref().filter(|ke| Some(ke.group) == method && !parts.repeated);
+        let ke = ke.ok_or_else(|| invalid("the key exchange is missing or of another method"))?;
+        let (data, shared) = crypto::respond(ke.group, &ke.data, &mut *ctx.rng)
+            .map_err(|_| invalid("the public value is not one of the method"))?;
+        Ok((Payload::Ke(KeyExchange { group: ke.group, data }), shared, request))
     }
 
     /// Stores a part of the request; gives the whole when it is complete.
@@ -289,6 +402,7 @@ impl HalfOpen {
     /// What [`crate::Endpoint::state_digest`] sees.
     pub(crate) fn digest(&self, out: &mut Vec<u64>) {
         out.extend([self.agreed.spi_i.0, self.agreed.spi_r.0, self.expires.as_nanos()]);
+        out.push(self.agreed.done as u64);
         self.reassembly.digest(out);
     }
 }
@@ -297,13 +411,14 @@ fn violation(what: &'static str) -> Failure {
     Failure::ProtocolViolation { stage: Stage::Auth, what }
 }
 
-/// Seals and sends the refusal of IKE_AUTH; gives what a repeat is answered with.
+/// Seals and sends the refusal of IKE_AUTH or IKE_INTERMEDIATE; gives what a repeat is answered with.
 fn refuse(ctx: &mut Ctx, mut agreed: Agreed, asked: &Asked<'_>, refusal: Payload) -> Option<Answered> {
     let flags = Flags::new(false, true);
-    let header = Header::new(agreed.spi_i, agreed.spi_r, ExchangeType::IKE_AUTH, flags, 1);
+    let (exchange, id) = (asked.header.exchange, asked.header.message_id);
+    let header = Header::new(agreed.spi_i, agreed.spi_r, exchange, flags, id);
     let datagram = agreed.seal.seal(&header, &[refusal], &mut *ctx.rng);
     ctx.send(asked.local, asked.remote, datagram.clone());
-    let mut window = crate::window::ResponseWindow::new(1);
+    let mut window = ResponseWindow::new(id);
     window.answered(asked.datagram.to_vec(), Flight::whole(datagram));
     window.into_last()
 }
@@ -317,7 +432,7 @@ fn first_child(ctx: &mut Ctx, sa: &mut Established, parts: &Parts, ni: &[u8], nr
     match child::accept(&ctx.config, parts, false) {
         Ok(terms) => {
             let spi_in = ctx.child_spi();
-            let keys = sa.child_keys(&terms.choice, None, ni, nr);
+            let keys = sa.child_keys(&terms.choice, &[], ni, nr);
             let payloads = child::answer(&terms, spi_in);
             let new =
                 NewChild { spi_in, terms, keys, by_us: false, activate: true, replaces: None, rekeys: 0 };

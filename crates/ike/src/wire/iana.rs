@@ -92,13 +92,20 @@ registry! {
 }
 
 registry! {
-    /// Transform types (RFC 7296 §3.3.2).
+    /// Transform types (RFC 7296 §3.3.2, RFC 9370 §3).
     TransformType(u8) {
         ENCR = 1,
         PRF = 2,
         INTEG = 3,
         DH = 4,
         ESN = 5,
+        ADDKE1 = 6,
+        ADDKE2 = 7,
+        ADDKE3 = 8,
+        ADDKE4 = 9,
+        ADDKE5 = 10,
+        ADDKE6 = 11,
+        ADDKE7 = 12,
     }
 }
 
@@ -281,8 +288,21 @@ registry! {
         IKEV2_FRAGMENTATION_SUPPORTED = 16430,
         SIGNATURE_HASH_ALGORITHMS = 16431,
         USE_PPK = 16435,
+        PPK_IDENTITY = 16436,
+        NO_PPK_AUTH = 16437,
         INTERMEDIATE_EXCHANGE_SUPPORTED = 16438,
         ADDITIONAL_KEY_EXCHANGE = 16441,
+    }
+}
+
+impl TransformType {
+    /// The types of additional key exchanges, in their order (RFC 9370 §2.2.1).
+    pub const ADDITIONAL: [Self; 7] =
+        [Self::ADDKE1, Self::ADDKE2, Self::ADDKE3, Self::ADDKE4, Self::ADDKE5, Self::ADDKE6, Self::ADDKE7];
+
+    /// Whether it is one of [`Self::ADDITIONAL`].
+    pub const fn is_additional(self) -> bool {
+        self.0 >= Self::ADDKE1.0 && self.0 <= Self::ADDKE7.0
     }
 }
 

@@ -501,6 +501,33 @@ pub(crate) const TRAPS: &[Row] = &[
         ]),
     ),
     (
+        "RFC 9242 §3.3.2",
+        "AUTH covers both messages of every IKE_INTERMEDIATE, as if neither encrypted nor fragmented",
+        Tested(&[
+            "rfc9242_3_3_2_auth_covers_both_messages_of_ike_intermediate_computed_by_hand",
+            "rfc9242_3_3_2_an_auth_that_does_not_cover_ike_intermediate_is_refused",
+            "before_the_additional_key_exchange_ike_auth_is_not_looked_at",
+        ]),
+    ),
+    (
+        "RFC 9370 §2.2",
+        "NONE leaves a key exchange out; none without IKE_INTERMEDIATE; a late follow-up: STATE_NOT_FOUND",
+        Tested(&[
+            "rfc9370_2_2_1_none_leaves_an_additional_key_exchange_out",
+            "an_initiator_without_ike_intermediate_gets_no_additional_key_exchange",
+            "rfc9370_2_2_4_a_follow_up_that_comes_too_late_is_told_state_not_found_and_the_rekey_is_tried_again",
+            "a_lost_message_anywhere_in_a_rekey_with_several_key_exchanges_is_made_up_for",
+        ]),
+    ),
+    (
+        "FIPS 203",
+        "ML-KEM agrees with published vectors; keys that are not reduced are refused",
+        Tested(&[
+            "ml_kem_agrees_with_wycheproof",
+            "a_bad_encapsulation_key_or_method_in_ike_intermediate_is_refused_inside_sk",
+        ]),
+    ),
+    (
         "RFC 6989",
         "checks on public values of every group",
         Tested(&["cve_2015_3240_degenerate_public_values_are_refused_in_every_group_and_leave_no_state"]),

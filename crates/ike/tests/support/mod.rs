@@ -204,6 +204,7 @@ pub fn ike_proposal() -> IkeProposal {
         prf: vec![Prf::HmacSha2_256],
         integrity: Vec::new(),
         groups: vec![DhGroup::CURVE25519],
+        additional: Vec::new(),
     }
 }
 
@@ -212,6 +213,7 @@ pub fn esp_proposal() -> EspProposal {
         encryption: vec![EspCipher::AesGcm16(KeyBits::B128)],
         integrity: Vec::new(),
         groups: vec![DhGroup::CURVE25519],
+        additional: Vec::new(),
         esn: vec![false],
     }
 }

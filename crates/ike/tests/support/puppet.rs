@@ -323,6 +323,7 @@ impl Puppet {
             nonce: &self.peer_nonce,
             id_body: &body,
             sk_p: if initiates { &keys.sk_pi } else { &keys.sk_pr },
+            intermediate: &[],
         };
         let data = crypto::auth_psk(SUITE.prf, &super::psk(&config(Side::A)), &signed);
         let auth = Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY, data });

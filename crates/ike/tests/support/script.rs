@@ -366,10 +366,10 @@ impl Script {
         let keys = self.keys.as_ref().unwrap();
         match self.role {
             Role::Initiator => {
-                SignedOctets { message: &self.request, nonce: &self.nr, id_body, sk_p: &keys.sk_pi }
+                SignedOctets { message: &self.request, nonce: &self.nr, id_body, sk_p: &keys.sk_pi, intermediate: &[] }
             }
             Role::Responder => {
-                SignedOctets { message: &self.response, nonce: &self.ni, id_body, sk_p: &keys.sk_pr }
+                SignedOctets { message: &self.response, nonce: &self.ni, id_body, sk_p: &keys.sk_pr, intermediate: &[] }
             }
         }
     }

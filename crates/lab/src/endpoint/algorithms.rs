@@ -169,6 +169,7 @@ impl Allowed {
                 encryption: ciphers.into_iter().map(Encryption::ike).collect(),
                 prf: prf.clone(),
                 groups: groups.clone(),
+                additional: Vec::new(),
             })
             .collect()
     }
@@ -182,6 +183,7 @@ impl Allowed {
                 integrity: self.integrity_for(&ciphers),
                 encryption: ciphers.into_iter().map(Encryption::esp).collect(),
                 groups: groups.clone(),
+                additional: Vec::new(),
                 esn: vec![false],
             })
             .collect()

@@ -1,4 +1,4 @@
-//! Key exchange (RFC 7296 §2.12, §3.4): MODP, ECP and Curve25519.
+//! Key exchange (RFC 7296 §2.12, §3.4): MODP, ECP and Curve25519; ML-KEM as an additional one (RFC 9370).
 //!
 //! Groups 1 and 22-24 are left out on purpose: RFC 8247 §2.4 says MUST NOT for 1 and 22, SHOULD NOT for 23
 //! and 24 (small subgroups; RFC 6989 §2.2 would ask for a costly check). AWS offers them next to better ones,
@@ -7,6 +7,7 @@
 
 mod curve25519;
 mod ecp;
+mod mlkem;
 mod modp;
 mod primes;
 
@@ -32,22 +33,55 @@ pub const GROUPS: [DhGroup; 11] = [
     DhGroup::MODP_1024,
 ];
 
-/// Whether [`KeyPair::generate`] knows the group.
+/// Key encapsulation methods, for additional key exchanges only: IKE_SA_INIT cannot be fragmented, so the first
+/// exchange stays a small classical one, and the hybrid is as strong as the stronger of the two (RFC 9370 §2).
+pub const KEMS: [DhGroup; 3] = [DhGroup::ML_KEM_768, DhGroup::ML_KEM_1024, DhGroup::ML_KEM_512];
+
+/// Whether [`KeyPair::generate`] knows the group, as a first key exchange.
 pub fn is_supported(group: DhGroup) -> bool {
     GROUPS.contains(&group)
+}
+
+/// Whether the method is a key encapsulation: the responder answers with a ciphertext.
+pub fn is_kem(method: DhGroup) -> bool {
+    KEMS.contains(&method)
+}
+
+/// Whether the method can be an additional key exchange (RFC 9370).
+pub fn is_supported_additional(method: DhGroup) -> bool {
+    is_kem(method) || is_supported(method)
+}
+
+/// The responder's half of an exchange: what it answers to the initiator's Key Exchange Data, and the secret.
+///
+/// # Errors
+/// As [`check_public`]: before anything is spent.
+pub fn respond(
+    group: DhGroup,
+    peer: &[u8],
+    rng: &mut dyn SecureRng,
+) -> Result<(Vec<u8>, Secret), BadPublicValue> {
+    if is_kem(group) {
+        return mlkem::encapsulate(group, peer, rng);
+    }
+    check_public(group, peer)?;
+    let pair = KeyPair::generate(group, rng).map_err(|_| BadPublicValue::Value(group))?;
+    let shared = pair.agree(peer)?;
+    Ok((pair.public, shared))
 }
 
 /// Whether [`KeyPair::agree`] would take this public value, for a fraction of a key pair's cost: a responder asks
 /// this before it makes one, so that a stranger's useless value costs nothing to speak of.
 ///
 /// # Errors
-/// As [`KeyPair::agree`]; [`BadPublicValue::Value`] for a group that is not one of [`GROUPS`].
+/// As [`KeyPair::agree`]; [`BadPublicValue::Value`] for a group that is not one of [`GROUPS`] or [`KEMS`].
 pub fn check_public(group: DhGroup, peer: &[u8]) -> Result<(), BadPublicValue> {
     match group {
         DhGroup::ECP_256 => ecp::check::<p256::NistP256>(group, peer),
         DhGroup::ECP_384 => ecp::check::<p384::NistP384>(group, peer),
         DhGroup::ECP_521 => ecp::check::<p521::NistP521>(group, peer),
         DhGroup::CURVE25519 => curve25519::check(peer),
+        _ if is_kem(group) => mlkem::check(group, peer),
         _ => modp::check(group, peer),
     }
 }
@@ -98,6 +132,7 @@ enum Private {
     P384(p384::SecretKey),
     P521(p521::SecretKey),
     Curve25519(curve25519::Private),
+    MlKem(mlkem::Private),
 }
 
 impl std::fmt::Debug for KeyPair {
@@ -107,16 +142,19 @@ impl std::fmt::Debug for KeyPair {
 }
 
 impl KeyPair {
-    /// Draws a private key and computes the public value.
+    /// Draws a private key and computes the public value: of a KEM, the initiator's.
     ///
     /// # Errors
-    /// When the group is not one of [`GROUPS`].
+    /// When the group is not one of [`GROUPS`] or [`KEMS`].
     pub fn generate(group: DhGroup, rng: &mut dyn SecureRng) -> Result<Self, UnsupportedGroup> {
         let private = match group {
             DhGroup::ECP_256 => Private::P256(ecp::generate(0, rng)),
             DhGroup::ECP_384 => Private::P384(ecp::generate(0, rng)),
             DhGroup::ECP_521 => Private::P521(ecp::generate(P521_EXCESS_BITS, rng)),
             DhGroup::CURVE25519 => Private::Curve25519(curve25519::Private::generate(rng)),
+            _ if is_kem(group) => {
+                Private::MlKem(mlkem::Private::generate(group, rng).ok_or(UnsupportedGroup(group))?)
+            }
             _ => Private::Modp(modp::Private::generate(group, rng).ok_or(UnsupportedGroup(group))?),
         };
         let public = match &private {
@@ -125,6 +163,7 @@ impl KeyPair {
             Private::P384(key) => ecp::public(key),
             Private::P521(key) => ecp::public(key),
             Private::Curve25519(key) => key.public(),
+            Private::MlKem(key) => key.public(),
         };
         Ok(Self { group, public, private })
     }
@@ -152,6 +191,7 @@ impl KeyPair {
             Private::P384(key) => ecp::agree(self.group, key, peer),
             Private::P521(key) => ecp::agree(self.group, key, peer),
             Private::Curve25519(key) => key.agree(peer),
+            Private::MlKem(key) => key.agree(self.group, peer),
         }
     }
 }
