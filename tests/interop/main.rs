@@ -34,6 +34,7 @@ mod networkd;
 mod package;
 mod policy;
 mod prometheus;
+mod quantum;
 mod rekey;
 mod reload;
 mod rig;

@@ -150,6 +150,51 @@ impl DhGroup {
     }
 }
 
+/// A key encapsulation that may follow the first key exchange (RFC 9370, draft-ietf-ipsecme-ikev2-mlkem).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kem {
+    /// FIPS 203, category 3.
+    MlKem768,
+    /// FIPS 203, category 5.
+    MlKem1024,
+    /// FIPS 203, category 1.
+    MlKem512,
+}
+
+impl Kem {
+    /// The one to choose first in front.
+    pub const ALL: [Self; 3] = [Self::MlKem768, Self::MlKem1024, Self::MlKem512];
+
+    /// Its spelling in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MlKem512 => "ML-KEM-512",
+            Self::MlKem768 => "ML-KEM-768",
+            Self::MlKem1024 => "ML-KEM-1024",
+        }
+    }
+
+    /// IANA's number of the key exchange method.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::MlKem512 => 35,
+            Self::MlKem768 => 36,
+            Self::MlKem1024 => 37,
+        }
+    }
+
+    /// Looks a name up, without regard to case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kem| kem.name().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Kem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl fmt::Display for DhGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)

@@ -18,7 +18,7 @@ mod redact;
 pub mod schema;
 mod values;
 
-pub use algorithms::{DhGroup, EncryptionAlgorithm, IntegrityAlgorithm};
+pub use algorithms::{DhGroup, EncryptionAlgorithm, IntegrityAlgorithm, Kem};
 pub use certificate::{Authentication, CertificateContents, CertificateFiles, PrivateKey, RsaPadding};
 pub use diagnostic::{Diagnostic, Label, Report, Severity};
 pub use files::{Loaded, load, mode_warning};
@@ -26,7 +26,7 @@ pub use key::{InvalidKey, KeyError, KeySource, MAX_KEY_CHARS, MIN_KEY_CHARS, che
 pub use parse::parse;
 pub use redact::{Redacted, redact};
 pub use values::{
-    Accept, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Hook, HookEvent,
-    Host, Identity, Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Preference, Probe,
-    RekeyWindow, Routes, Routing, Startup, Tunnel, Web, WhenDown,
+    Accept, Additional, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Hook,
+    HookEvent, Host, Identity, Ike, Inside, IpForward, Log, LogLevel, Metrics, Offload, Peer, Preference,
+    Probe, RekeyWindow, Routes, Routing, Startup, Tunnel, Web, WhenDown,
 };

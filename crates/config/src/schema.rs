@@ -421,6 +421,13 @@ pub static IKE: Table = Table {
             "AWS's *phase 1 lifetime*, 900 to 28,800 seconds. We rekey at 60 to 75 % of it.",
         ),
         key(
+            "additional_key_exchanges",
+            "list of `\"ML-KEM-768\"`, `\"ML-KEM-1024\"`, `\"ML-KEM-512\"`, `\"none\"`",
+            "none",
+            "[\"ML-KEM-768\", \"none\"]",
+            "Key exchanges after the first, against quantum computers (RFC 9370); all of them are done, in this order. With `\"none\"` at the end a peer without is taken too. AWS has none today.",
+        ),
+        key(
             "fragment_size",
             "number",
             "`1280`",
@@ -455,6 +462,13 @@ pub static ESP: Table = Table {
             "`[20, 19, 14]`",
             "[20]",
             "Groups for perfect forward secrecy, which AWS always wants.",
+        ),
+        key(
+            "additional_key_exchanges",
+            "list of `\"ML-KEM-768\"`, `\"ML-KEM-1024\"`, `\"ML-KEM-512\"`, `\"none\"`",
+            "none",
+            "[\"ML-KEM-768\", \"none\"]",
+            "Key exchanges after the first when a child SA is created or rekeyed, as in phase 1. AWS has none today.",
         ),
         key(
             "lifetime",

@@ -11,7 +11,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use model::TrafficSelector;
 
-use crate::{Authentication, CertificateFiles, DhGroup, EncryptionAlgorithm, IntegrityAlgorithm, KeySource};
+use crate::{
+    Authentication, CertificateFiles, DhGroup, EncryptionAlgorithm, IntegrityAlgorithm, Kem, KeySource,
+};
 
 /// The whole file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -521,6 +523,17 @@ pub struct Ike {
     pub lifetime: Duration,
     /// Octets of the largest packet that carries a part of an IKE message (RFC 7383); 1,280 by default.
     pub fragment_size: u16,
+    /// Key exchanges after the first; none by default, for AWS has none.
+    pub additional: Additional,
+}
+
+/// Key exchanges after the first (RFC 9370): `additional_key_exchanges`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Additional {
+    /// In their order; all of them are done.
+    pub methods: Vec<Kem>,
+    /// A peer that has none of it is taken all the same.
+    pub optional: bool,
 }
 
 /// `[connection.tunnel.esp]`: phase 2. What is offered, best first; no list is empty.
@@ -532,6 +545,8 @@ pub struct Esp {
     pub integrity: Vec<IntegrityAlgorithm>,
     /// Groups for perfect forward secrecy, which AWS always asks for.
     pub dh_groups: Vec<DhGroup>,
+    /// Key exchanges after the first in CREATE_CHILD_SA; none by default.
+    pub additional: Additional,
     /// AWS's lifetime of the child SA; 3,600 s by default.
     pub lifetime: Duration,
     /// Extended sequence numbers.

@@ -55,6 +55,13 @@ impl Sizes {
         let room = |size: u16| usize::from(size).saturating_sub(header + UDP + marker);
         Some(Self { usual: room(usual), smallest: room(usual.min(smallest)) })
     }
+
+    /// For the answer to a request that came in fragments of at most `largest` octets: its sender may have found
+    /// that the way takes no more.
+    pub(crate) fn within(self, largest: Option<usize>) -> Self {
+        let usual = largest.map_or(self.usual, |largest| self.usual.min(largest.max(self.smallest)));
+        Self { usual, ..self }
+    }
 }
 
 /// One message as it goes out: all of its datagrams.
@@ -161,6 +168,8 @@ pub(crate) struct Complete {
     pub(crate) verified: Option<Verified>,
     /// The datagram of fragment 1: its repetition asks for the answer once more (RFC 7383 §2.6.1).
     pub(crate) first: Vec<u8>,
+    /// Octets of the largest fragment's datagram.
+    pub(crate) largest: usize,
 }
 
 #[derive(Debug)]
@@ -169,6 +178,7 @@ struct Partial {
     id: u32,
     total: u16,
     octets: usize,
+    largest: usize,
     until: Instant,
     pieces: BTreeMap<u16, VerifiedFragment>,
     first: Vec<u8>,
@@ -234,11 +244,19 @@ impl Reassembly {
         let (id, total) = (fragment.header.message_id, fragment.total);
         if self.partial.as_ref().is_none_or(|partial| (partial.id, partial.total) != (id, total)) {
             let until = now + REASSEMBLY_TIMEOUT;
-            self.partial =
-                Some(Partial { id, total, octets: 0, until, pieces: BTreeMap::new(), first: Vec::new() });
+            self.partial = Some(Partial {
+                id,
+                total,
+                octets: 0,
+                largest: 0,
+                until,
+                pieces: BTreeMap::new(),
+                first: Vec::new(),
+            });
         }
         let partial = self.partial.as_mut()?;
         partial.octets += fragment.len();
+        partial.largest = partial.largest.max(datagram.len());
         if fragment.number == 1 {
             partial.first = datagram.to_vec();
         }
@@ -246,11 +264,11 @@ impl Reassembly {
         if partial.pieces.len() < usize::from(total) {
             return None;
         }
-        let Partial { pieces, first, .. } = self.partial.take()?;
+        let Partial { pieces, first, largest, .. } = self.partial.take()?;
         match Verified::from_fragments(pieces.into_values().collect()) {
-            Ok(verified) => Some(Complete { verified: Some(verified), first }),
+            Ok(verified) => Some(Complete { verified: Some(verified), first, largest }),
             Err(OpenError::FragmentSet) => None,
-            Err(_) => Some(Complete { verified: None, first }),
+            Err(_) => Some(Complete { verified: None, first, largest }),
         }
     }
 

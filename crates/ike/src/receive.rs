@@ -46,7 +46,7 @@ impl Endpoint {
             .and_then(|header| self.check(&header, remote, datagram).map(|incoming| (header, incoming)));
         match judged {
             Ok((header, incoming)) => {
-                let asked = Asked { header, datagram, local, remote };
+                let asked = Asked { header, datagram, local, remote, largest: None };
                 self.apply(&asked, incoming);
             }
             Err(reason) => self.drop_datagram(reason),
@@ -198,15 +198,17 @@ impl Endpoint {
                 return self.hold(Sa::HalfOpen(sa));
             }
         };
-        let (verified, first) = match opened {
-            Opened::Whole(verified) => (Some(*verified), None),
-            Opened::Malformed => (None, None),
+        let (mut verified, mut complete) = (None, None);
+        match opened {
+            Opened::Whole(whole) => verified = Some(*whole),
+            Opened::Malformed => {}
             Opened::Fragment(fragment) => match sa.add(&self.ctx, *fragment, asked.datagram) {
-                Some(complete) => (complete.verified, Some(complete.first)),
+                Some(whole) => complete = Some(whole),
                 None => return self.hold(Sa::HalfOpen(sa)),
             },
-        };
-        let asked = &asked.with(first.as_deref());
+        }
+        let verified = verified.or_else(|| complete.as_mut().and_then(|complete| complete.verified.take()));
+        let asked = &asked.with(complete.as_ref());
         let outcome = if sa.agreed.next_method().is_some() {
             match sa.intermediate(&mut self.ctx, asked, verified) {
                 Ok(sa) => return self.hold(Sa::HalfOpen(sa)),
@@ -229,11 +231,12 @@ impl Endpoint {
         self.with_established(spi, |sa, ctx, events| match checked {
             Checked::Repeat { recut } => sa.answer_again(ctx, asked, recut),
             Checked::Fragment(fragment) => {
-                let Some(complete) = sa.add(ctx, asked, *fragment) else { return };
+                let Some(mut complete) = sa.add(ctx, asked, *fragment) else { return };
+                let verified = complete.verified.take();
                 if asked.header.flags.response() {
-                    return sa.on_response(ctx, from, complete.verified, events);
+                    return sa.on_response(ctx, from, verified, events);
                 }
-                sa.on_request(ctx, &asked.with(Some(&complete.first)), complete.verified, events);
+                sa.on_request(ctx, &asked.with(Some(&complete)), verified, events);
             }
             Checked::Request(verified) => sa.on_request(ctx, asked, Some(*verified), events),
             Checked::BadRequest => sa.on_request(ctx, asked, None, events),

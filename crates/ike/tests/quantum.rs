@@ -79,6 +79,23 @@ fn a_hybrid_handshake_gets_through_a_way_that_takes_576_octets_only() {
 }
 
 #[test]
+fn on_the_nat_t_port_there_is_room_for_the_marker_in_both_directions() {
+    let mut a = config(Side::A);
+    let mut b = config(Side::B);
+    for config in [&mut a, &mut b] {
+        config.ike_proposals[0].additional = vec![DhGroup::ML_KEM_768];
+        config.force_udp_encapsulation = true;
+    }
+    let mut pair = Pair::new(a, b);
+    pair.run_with(Duration::from_secs(14), |datagram| {
+        let marker = if datagram.transmit.non_esp_marker { 4 } else { 0 };
+        datagram.transmit.payload.len() + marker <= 576 - 28
+    });
+    pair.assert_one_tunnel();
+    assert_eq!(pair.a.count(|n| matches!(n, Notice::HandshakeStarted { .. })), 1, "in one attempt");
+}
+
+#[test]
 fn a_peer_without_ml_kem_refuses_it_unless_it_may_be_left_out() {
     for side in [Side::A, Side::B] {
         let mut pair = {

@@ -24,6 +24,11 @@ use simnet::{Link, SimRng, World, pcap};
 /// Of a run without optimisation; `scripts/test` runs 10,000 with it.
 const DEFAULT_SEEDS: u64 = 300;
 const START: Instant = Instant::from_secs(100);
+/// What every IPv4 network carries, less the headers of IP and UDP.
+const NARROW: usize = 576 - 28;
+/// What a seed may have for additional key exchanges: none, mostly.
+const ADDITIONAL: [&[DhGroup]; 5] =
+    [&[], &[], &[], &[DhGroup::ML_KEM_768], &[DhGroup::ML_KEM_512, DhGroup::CURVE25519]];
 /// After the network has healed, one tunnel must stand within this time: a dead peer is noticed in 25.5 s,
 /// a superfluous SA is given up within 31 s + 15.5 s, a half-open one within 30 s.
 const DEADLINE: Duration = Duration::from_secs(100);
@@ -60,6 +65,8 @@ struct Scenario {
     cookies: bool,
     /// Everything but the smallest message goes in fragments of this size (RFC 7383).
     fragments: Option<u16>,
+    /// Additional key exchanges (RFC 9370), in IKE and child SAs: messages longer than a narrow way takes.
+    additional: &'static [DhGroup],
     /// Machines are suspended, clocks jump.
     sleeps: bool,
     /// Both prove themselves by certificates instead of a key.
@@ -94,6 +101,7 @@ impl Scenario {
                 corrupt: bad(3, 50),
                 truncate: bad(4, 20),
                 straggle: bad(5, 30),
+                longest: if of(20).chance(250) { NARROW } else { usize::MAX },
                 cut: false,
             },
             nat: of(6).chance(250),
@@ -106,6 +114,7 @@ impl Scenario {
             groups: of(13).chance(150),
             cookies: of(14).chance(150),
             fragments: of(16).chance(300).then(|| of(17).pick(&[130, 160, 220, 300])),
+            additional: of(19).pick(&ADDITIONAL),
             sleeps: of(18).chance(200),
             certificates: of(20).chance(100),
             chaos,
@@ -152,13 +161,13 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
         prf: vec![Prf::HmacSha2_256],
         integrity: Vec::new(),
         groups: groups.clone(),
-        additional: Vec::new(),
+        additional: scenario.additional.to_vec(),
     }];
     config.esp_proposals = vec![EspProposal {
         encryption: vec![EspCipher::AesGcm16(KeyBits::B128)],
         integrity: Vec::new(),
         groups,
-        additional: Vec::new(),
+        additional: scenario.additional.to_vec(),
         esn: vec![false],
     }];
     config.force_udp_encapsulation = rng.chance(500);
@@ -346,7 +355,8 @@ impl Run {
 
     fn heal(&mut self) -> Result<(), String> {
         self.log.push(format!("{:?} the network heals", self.world.now));
-        self.world.link = Link::perfect(Duration::from_millis(10));
+        self.world.link =
+            Link { longest: self.world.link.longest, ..Link::perfect(Duration::from_millis(10)) };
         let deadline = self.world.now + DEADLINE;
         self.until(self.world.now + SETTLING)?;
         let mut agreement = self.agree();

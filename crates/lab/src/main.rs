@@ -140,6 +140,9 @@ struct EndpointArgs {
     /// Replay window in packets.
     #[arg(long, default_value_t = 1024)]
     replay_window: u32,
+    /// Key exchanges after the first in both phases, such as ML-KEM-768: what AWS does not have.
+    #[arg(long, value_name = "KEM", num_args = 1.., value_parser = kem)]
+    kem: Vec<u16>,
     /// AWS's AS number: a dynamic connection, with BGP over the inside addresses.
     #[arg(long, value_name = "ASN")]
     bgp: Option<u32>,
@@ -161,6 +164,13 @@ struct EndpointArgs {
 enum StartupAction {
     Add,
     Start,
+}
+
+/// The number of a key encapsulation by its name.
+fn kem(name: &str) -> Result<u16, String> {
+    let named = |kem: &ike::wire::DhGroup| kem.to_string().replace('_', "-").eq_ignore_ascii_case(name);
+    let kem = ike::crypto::KEMS.into_iter().find(named);
+    kem.map(|kem| kem.0).ok_or_else(|| format!("there is no {name}"))
 }
 
 impl EndpointArgs {
@@ -194,6 +204,7 @@ impl EndpointArgs {
             rekey_margin: Duration::from_secs(self.rekey_margin),
             rekey_fuzz: self.rekey_fuzz,
             replay_window: self.replay_window,
+            additional: self.kem,
             bgp: self.bgp.map(|asn| BgpOptions {
                 asn,
                 customer_asn: self.customer_asn,

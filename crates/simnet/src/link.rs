@@ -21,6 +21,8 @@ pub struct Link {
     pub truncate: u32,
     /// Packets held back far beyond `delay_max`, up to [`Link::STRAGGLE`].
     pub straggle: u32,
+    /// Longest UDP payload that passes; what is longer is lost without a word.
+    pub longest: usize,
     /// Nothing passes.
     pub cut: bool,
 }
@@ -42,13 +44,14 @@ impl Link {
             corrupt: 0,
             truncate: 0,
             straggle: 0,
+            longest: usize::MAX,
             cut: false,
         }
     }
 
     /// Draws what happens to a packet.
     pub fn carry(&self, rng: &mut SimRng, payload: &[u8]) -> Fate {
-        if self.cut || rng.chance(self.loss) {
+        if self.cut || payload.len() > self.longest || rng.chance(self.loss) {
             return Vec::new();
         }
         let copies = if rng.chance(self.duplicate) { 2 } else { 1 };
@@ -86,6 +89,10 @@ mod tests {
         let mut rng = SimRng::new(1);
         let mut link = Link::perfect(Duration::from_millis(7));
         assert_eq!(link.carry(&mut rng, b"hello"), vec![(Duration::from_millis(7), b"hello".to_vec())]);
+        link.longest = 4;
+        assert!(link.carry(&mut rng, b"hello").is_empty());
+        link.longest = 5;
+        assert_eq!(link.carry(&mut rng, b"hello").len(), 1);
         link.cut = true;
         assert!(link.carry(&mut rng, b"hello").is_empty());
     }

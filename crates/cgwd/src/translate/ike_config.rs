@@ -113,7 +113,8 @@ fn ike_proposals(ike: &config::Ike) -> Vec<IkeProposal> {
             })
             .collect()
     };
-    in_order(&ike.encryption, with_aead, with_cbc)
+    let classic = in_order(&ike.encryption, with_aead, with_cbc);
+    hybrid(&ike.additional, classic, |proposal| &mut proposal.additional)
 }
 
 fn esp_proposals(esp: &config::Esp) -> Vec<EspProposal> {
@@ -129,7 +130,27 @@ fn esp_proposals(esp: &config::Esp) -> Vec<EspProposal> {
     let with_aead = (!aead.is_empty()).then(|| proposal(aead, Vec::new()));
     let with_cbc = (!cbc.is_empty())
         .then(|| proposal(cbc, esp.integrity.iter().map(|hash| esp_integrity(*hash)).collect()));
-    in_order(&esp.encryption, with_aead, with_cbc.into_iter().collect())
+    let classic = in_order(&esp.encryption, with_aead, with_cbc.into_iter().collect());
+    hybrid(&esp.additional, classic, |proposal| &mut proposal.additional)
+}
+
+/// The same proposals with the additional key exchanges; before those without, where a peer may have none.
+fn hybrid<T: Clone>(
+    additional: &config::Additional,
+    classic: Vec<T>,
+    field: impl Fn(&mut T) -> &mut Vec<DhGroup>,
+) -> Vec<T> {
+    if additional.methods.is_empty() {
+        return classic;
+    }
+    let mut hybrid = classic.clone();
+    for proposal in &mut hybrid {
+        *field(proposal) = additional.methods.iter().map(|kem| DhGroup(kem.number())).collect();
+    }
+    if additional.optional {
+        hybrid.extend(classic);
+    }
+    hybrid
 }
 
 /// Every way in which a packet of this tunnel may end up protected.

@@ -14,8 +14,9 @@ use super::reader::{At, Reader, nearest, one_of, shorten};
 use super::{inside, scalar, section};
 use crate::schema;
 use crate::{
-    DhGroup, Diagnostic, Encapsulation, EncryptionAlgorithm, Esn, Esp, Identity, Ike, Inside,
-    IntegrityAlgorithm, InvalidKey, KeySource, Offload, Peer, Preference, Probe, Startup, Tunnel, check_key,
+    Additional, DhGroup, Diagnostic, Encapsulation, EncryptionAlgorithm, Esn, Esp, Identity, Ike, Inside,
+    IntegrityAlgorithm, InvalidKey, Kem, KeySource, Offload, Peer, Preference, Probe, Startup, Tunnel,
+    check_key,
 };
 
 const DEFAULT_DPD: Duration = Duration::from_secs(40);
@@ -347,6 +348,7 @@ fn default_ike() -> Ike {
         dh_groups: strong_groups(),
         lifetime: DEFAULT_IKE_LIFETIME,
         fragment_size: DEFAULT_FRAGMENT_SIZE,
+        additional: Additional::default(),
     }
 }
 
@@ -355,6 +357,7 @@ fn default_esp() -> Esp {
         encryption: vec![EncryptionAlgorithm::Aes256Gcm16],
         integrity: vec![IntegrityAlgorithm::Sha2_384],
         dh_groups: strong_groups(),
+        additional: Additional::default(),
         lifetime: DEFAULT_ESP_LIFETIME,
         esn: Esn::No,
         replay_window: DEFAULT_REPLAY_WINDOW,
@@ -375,7 +378,8 @@ fn ike(reader: &mut Reader<'_, '_>, peer: Peer) -> Ike {
     let fragment_size =
         reader.number("fragment_size", 576..=1500).and_then(|at| u16::try_from(at.value).ok());
     let fragment_size = fragment_size.unwrap_or(default.fragment_size);
-    Ike { encryption, integrity, dh_groups, lifetime, fragment_size }
+    let additional = additional(reader, peer);
+    Ike { encryption, integrity, dh_groups, lifetime, fragment_size, additional }
 }
 
 fn esp(reader: &mut Reader<'_, '_>, peer: Peer) -> Esp {
@@ -391,14 +395,38 @@ fn esp(reader: &mut Reader<'_, '_>, peer: Peer) -> Esp {
     let lifetime = reader.duration("lifetime", range).map_or(default.lifetime, |at| at.value);
     let esn = reader.choice("esn", &[("no", Esn::No), ("yes", Esn::Yes), ("both", Esn::Both)]);
     let window = reader.number("replay_window", 64..=2048).and_then(|at| u32::try_from(at.value).ok());
+    let additional = additional(reader, peer);
     Esp {
         encryption,
         integrity,
         dh_groups,
+        additional,
         lifetime,
         esn: esn.unwrap_or(default.esn),
         replay_window: window.unwrap_or(default.replay_window),
     }
+}
+
+/// Key exchanges after the first: names in their order, and `"none"` at the end where a peer without is taken too.
+fn additional(reader: &mut Reader<'_, '_>, peer: Peer) -> Additional {
+    const KEY: &str = "additional_key_exchanges";
+    const NONE: &str = "none";
+    let mut names: Vec<&str> = Kem::ALL.map(Kem::name).to_vec();
+    names.push(NONE);
+    let method = |name: &str| if name == NONE { Some(None) } else { Kem::from_name(name).map(Some) };
+    let Some(found) = named(reader, KEY, &names, method, |_| None) else { return Additional::default() };
+    let optional = found.iter().any(|at| at.value.is_none());
+    let methods: Vec<Kem> = found.iter().filter_map(|at| at.value).collect();
+    if peer == Peer::Aws && !optional && !methods.is_empty() {
+        let finding = Diagnostic::warning(
+            "CFG-QUANTUM",
+            "AWS has no additional key exchange: it will refuse this offer",
+            "add \"none\" to the list, so that a peer without is taken too, or remove the key",
+        );
+        let span = reader.span_of(KEY).unwrap_or(0..0);
+        reader.push(finding.at(span, ""));
+    }
+    Additional { methods, optional }
 }
 
 /// AWS wants phase 2 below phase 1; a child SA that outlives its parent makes no sense elsewhere either.

@@ -137,6 +137,7 @@ pub(crate) struct Authenticating {
 
 /// Which request is out.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 enum Step {
     /// IKE_INTERMEDIATE: our half of an additional key exchange, and what AUTH will cover of the request.
     Key { keypair: KeyPair, request: Vec<u8> },

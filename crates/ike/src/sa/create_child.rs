@@ -54,6 +54,7 @@ pub(crate) struct ChildExchange {
 
 /// A child that further key exchanges are to complete.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 struct Following {
     further: Further,
     terms: ChildTerms,

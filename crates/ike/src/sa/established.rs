@@ -170,15 +170,18 @@ pub(crate) struct Asked<'a> {
     pub(crate) datagram: &'a [u8],
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Octets of the largest datagram of a request that came in fragments.
+    pub(crate) largest: Option<usize>,
 }
 
 impl<'a> Asked<'a> {
     /// The same request, known by its first fragment's datagram where it came in fragments.
-    pub(crate) fn with<'b>(&'b self, first: Option<&'b [u8]>) -> Asked<'b>
+    pub(crate) fn with<'b>(&'b self, complete: Option<&'b Complete>) -> Asked<'b>
     where
         'a: 'b,
     {
-        Asked { datagram: first.unwrap_or(self.datagram), ..*self }
+        let datagram = complete.map_or(self.datagram, |complete| &complete.first);
+        Asked { datagram, largest: complete.map(|complete| complete.largest), ..*self }
     }
 }
 
@@ -428,7 +431,7 @@ impl Established {
         let flags = Flags::new(self.role == Role::Initiator, true);
         let header =
             Header::new(self.spi_i, self.spi_r, asked.header.exchange, flags, asked.header.message_id);
-        let sizes = self.sizes(&ctx.config);
+        let sizes = self.sizes(&ctx.config).map(|sizes| sizes.within(asked.largest));
         let flight = Flight::seal(&mut self.seal, &header, payloads, sizes, &mut *ctx.rng);
         self.last_sent = ctx.now;
         //= RFC 7296 §2.11: the answer goes to where the request came from.

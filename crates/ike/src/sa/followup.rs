@@ -21,6 +21,7 @@ const LINK_LEN: usize = 8;
 
 /// As initiator: the key exchanges that are still to be done, and the secrets of those that are.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Further {
     keypair: KeyPair,
     left: Vec<DhGroup>,
@@ -80,6 +81,7 @@ pub(crate) enum Step {
 
 /// As responder: an SA that is made when its last key exchange is done.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) struct Pending {
     link: Vec<u8>,
     left: Vec<DhGroup>,
@@ -92,6 +94,7 @@ pub(crate) struct Pending {
 
 /// What a [`Pending`] exchange is to make.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(crate) enum Purpose {
     Child { terms: ChildTerms, spi_in: Spi, replaces: Option<ChildId> },
     Ike { suite: Suite, additional: Vec<DhGroup>, spi_i: IkeSpi, spi_r: IkeSpi },

@@ -103,6 +103,7 @@ impl Ctx {
             last_failure: self.last_failure.clone(),
             stranger_noticed: self.stranger_noticed,
             retransmits: self.retransmits,
+            exposed: None,
             alone: self.alone,
             active: self.active,
             spis_in: self.spis_in.clone(),

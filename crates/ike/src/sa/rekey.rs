@@ -41,6 +41,7 @@ impl IkeExchange {
 
 /// An IKE SA that further key exchanges are to complete.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 struct Following {
     further: Further,
     terms: Terms,
@@ -48,6 +49,7 @@ struct Following {
 
 /// What the answer to our request agreed on.
 #[derive(Debug)]
+#[cfg_attr(feature = "fork", derive(Clone))]
 struct Terms {
     suite: Suite,
     additional: Vec<DhGroup>,

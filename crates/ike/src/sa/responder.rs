@@ -19,7 +19,7 @@ use crate::crypto::{
     self, IntermediateAuth, KeyInputs, KeyPair, Protection, Sender, Verified, VerifiedFragment,
 };
 use crate::error::{DropReason, Failure, Stage};
-use crate::fragment::{Complete, Flight, Opened, Reassembly};
+use crate::fragment::{Complete, Flight, Opened, Reassembly, Sizes};
 use crate::message::{self, Parts};
 use crate::negotiate;
 use crate::output::Notice;
@@ -271,9 +271,17 @@ impl HalfOpen {
         }
     }
 
+    /// How large the datagrams of an answer may be. It leaves from where the request came in, with the marker of
+    /// the NAT-T port perhaps, which the path of IKE_SA_INIT had not.
+    fn sizes(&self, ctx: &Ctx, asked: &Asked<'_>) -> Option<Sizes> {
+        let path = Path::new(asked.local, asked.remote);
+        let sizes = Sizes::new(&ctx.config, &path).filter(|_| self.agreed.fragmentation);
+        sizes.map(|sizes| sizes.within(asked.largest))
+    }
+
     /// Answers a repeated IKE_INTERMEDIATE as before.
     pub(crate) fn answer_again(&mut self, ctx: &mut Ctx, asked: &Asked<'_>, recut: bool) {
-        let sizes = self.agreed.sizes(&ctx.config);
+        let sizes = self.sizes(ctx, asked);
         let Some((seal, _)) = &mut self.previous else { return };
         if let Some(flight) = self.responses.repeat(recut, seal, sizes, &mut *ctx.rng) {
             ctx.send_flight(asked.local, asked.remote, &flight);
@@ -287,6 +295,7 @@ impl HalfOpen {
         asked: &Asked<'_>,
         verified: Option<Verified>,
     ) -> Result<Box<Self>, Outcome> {
+        let sizes = self.sizes(ctx, asked);
         let judged = self.respond(ctx, verified);
         let (payload, shared, request) = match judged {
             Ok(answer) => answer,
@@ -300,7 +309,6 @@ impl HalfOpen {
         let header = Header::new(agreed.spi_i, agreed.spi_r, exchange, Flags::new(false, true), id);
         let response =
             crypto::intermediate_octets(&header, &[], &encode_payloads(std::slice::from_ref(&payload)));
-        let sizes = agreed.sizes(&ctx.config);
         let flight = Flight::seal(&mut agreed.seal, &header, &[payload], sizes, &mut *ctx.rng);
         self.previous = agreed.advance(Role::Responder, &shared, &request, &response);
         ctx.send_flight(asked.local, asked.remote, &flight);

@@ -161,11 +161,13 @@ fn config(side: Side) -> Config {
         prf: vec![Prf::HmacSha2_256],
         integrity: Vec::new(),
         groups: vec![DhGroup::CURVE25519],
+        additional: Vec::new(),
     }];
     config.esp_proposals = vec![EspProposal {
         encryption: vec![EspCipher::AesGcm16(KeyBits::B128)],
         integrity: Vec::new(),
         groups: Vec::new(),
+        additional: Vec::new(),
         esn: vec![false],
     }];
     config.startup = if side == 0 { Startup::Initiate } else { Startup::Respond };

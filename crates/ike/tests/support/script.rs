@@ -365,12 +365,20 @@ impl Script {
     fn signed<'a>(&'a self, id_body: &'a [u8]) -> SignedOctets<'a> {
         let keys = self.keys.as_ref().unwrap();
         match self.role {
-            Role::Initiator => {
-                SignedOctets { message: &self.request, nonce: &self.nr, id_body, sk_p: &keys.sk_pi, intermediate: &[] }
-            }
-            Role::Responder => {
-                SignedOctets { message: &self.response, nonce: &self.ni, id_body, sk_p: &keys.sk_pr, intermediate: &[] }
-            }
+            Role::Initiator => SignedOctets {
+                message: &self.request,
+                nonce: &self.nr,
+                id_body,
+                sk_p: &keys.sk_pi,
+                intermediate: &[],
+            },
+            Role::Responder => SignedOctets {
+                message: &self.response,
+                nonce: &self.ni,
+                id_body,
+                sk_p: &keys.sk_pr,
+                intermediate: &[],
+            },
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Options {
     pub rekey_fuzz: u32,
     /// Replay window in packets.
     pub replay_window: u32,
+    /// Key exchanges after the first in both phases (IANA numbers); AWS has none.
+    pub additional: Vec<u16>,
     /// The BGP session of a dynamic connection.
     pub bgp: Option<BgpOptions>,
 }
@@ -77,6 +79,9 @@ impl Options {
         let mut config = Config::new(self.local, self.peer, self.psk.clone());
         config.ike_proposals = self.phase1.ike_proposals();
         config.esp_proposals = self.phase2.esp_proposals();
+        let additional: Vec<_> = self.additional.iter().copied().map(ike::wire::DhGroup).collect();
+        config.ike_proposals.iter_mut().for_each(|ours| ours.additional.clone_from(&additional));
+        config.esp_proposals.iter_mut().for_each(|ours| ours.additional.clone_from(&additional));
         // The outside and the inside may be of different families.
         let any =
             if self.inside.addr().is_ipv4() { TrafficSelector::any_v4() } else { TrafficSelector::any_v6() };
@@ -128,6 +133,7 @@ mod tests {
             rekey_margin: Duration::from_secs(270),
             rekey_fuzz: 100,
             replay_window: 1024,
+            additional: Vec::new(),
             bgp: None,
         }
     }

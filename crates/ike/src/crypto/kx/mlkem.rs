@@ -16,6 +16,7 @@ use super::BadPublicValue;
 use crate::wire::DhGroup;
 
 /// An initiator's decapsulation key; wipes itself.
+#[cfg_attr(feature = "fork", derive(Clone))]
 pub(super) enum Private {
     K512(Box<DecapsulationKey512>),
     K768(Box<DecapsulationKey768>),
