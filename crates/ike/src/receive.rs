@@ -212,7 +212,7 @@ impl Endpoint {
         let outcome = if sa.agreed.next_method().is_some() {
             match sa.intermediate(&mut self.ctx, asked, verified) {
                 Ok(sa) => return self.hold(Sa::HalfOpen(sa)),
-                Err(outcome) => outcome,
+                Err(outcome) => *outcome,
             }
         } else {
             sa.conclude(&mut self.ctx, asked, verified)

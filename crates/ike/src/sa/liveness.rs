@@ -183,10 +183,8 @@ impl Established {
                 ChildStanding::Doomed | ChildStanding::Deleting => {}
             }
         }
-        if home {
-            if !self.is_ike_pending() {
-                due.push((self.last_heard + ctx.config.liveness.idle, Timer::Liveness));
-            }
+        if home && !self.is_ike_pending() {
+            due.push((self.last_heard + ctx.config.liveness.idle, Timer::Liveness));
         }
         if wants {
             due.push((self.rekey_at, Timer::Rekey));

@@ -294,14 +294,14 @@ impl HalfOpen {
         ctx: &mut Ctx,
         asked: &Asked<'_>,
         verified: Option<Verified>,
-    ) -> Result<Box<Self>, Outcome> {
+    ) -> Result<Box<Self>, Box<Outcome>> {
         let sizes = self.sizes(ctx, asked);
         let judged = self.respond(ctx, verified);
         let (payload, shared, request) = match judged {
             Ok(answer) => answer,
             Err((refusal, failure)) => {
                 let last = refuse(ctx, self.agreed, asked, refusal);
-                return Err(Outcome::Refused { last, failure });
+                return Err(Box::new(Outcome::Refused { last, failure }));
             }
         };
         let agreed = &mut self.agreed;
