@@ -1,5 +1,6 @@
 //! Where a pre-shared key comes from, and AWS's grammar for it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -11,6 +12,10 @@ use crate::Peer;
 pub const MIN_KEY_CHARS: usize = 8;
 /// Most characters AWS allows in a pre-shared key.
 pub const MAX_KEY_CHARS: usize = 64;
+/// Fewest characters of a key that nobody guesses, and how many different ones it has.
+const STRONG_KEY_CHARS: usize = 12;
+/// See [`STRONG_KEY_CHARS`].
+const STRONG_KEY_DISTINCT: usize = 6;
 /// Longest key for a peer other than AWS, octets.
 const MAX_OTHER_KEY: usize = 256;
 
@@ -131,6 +136,13 @@ pub fn check_key(key: &str, peer: Peer) -> Result<(), InvalidKey> {
         return Err(InvalidKey::LeadingZero);
     }
     Ok(())
+}
+
+/// Whether `key` may be guessed: who poses as AWS once can try keys at leisure against what he heard (RFC 7296
+/// §2.15). AWS's own keys have 32 characters; 12 random ones are worth some 70 bits, made-up ones far less.
+pub(crate) fn is_weak_key(key: &str) -> bool {
+    let distinct: BTreeSet<char> = key.chars().collect();
+    key.chars().count() < STRONG_KEY_CHARS || distinct.len() < STRONG_KEY_DISTINCT
 }
 
 /// Why a key could not be fetched from its file or credential.

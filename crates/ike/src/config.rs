@@ -51,7 +51,8 @@ pub struct Config {
     /// When the child SA is renewed and when it ends.
     pub child_lifetime: Lifetime,
     /// Rekey the first child SA this long after it was established, to find a PFS mismatch at once instead
-    /// of an hour later. The first child never has a Diffie-Hellman exchange of its own (RFC 7296 §1.2).
+    /// of an hour later. The first child never has a Diffie-Hellman exchange of its own (RFC 7296 §1.2). A peer
+    /// that refuses it is asked again when the lifetime says so.
     pub early_rekey: Option<Duration>,
     /// Octets of the largest IP datagram that carries a part of an IKE message, to peers that take fragments
     /// (RFC 7383); 1280 by default. A message that goes unanswered is cut to 576 octets over IPv4. `None`: IKE

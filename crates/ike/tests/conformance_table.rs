@@ -24,7 +24,7 @@ fn root() -> PathBuf {
 
 fn tests() -> Tests {
     let mut found = Tests::new();
-    let mut directories: Vec<_> = ["ike/src", "ike/tests", "esp/src", "esp/tests"]
+    let mut directories: Vec<_> = ["ike/src", "ike/tests", "esp/src", "esp/tests", "config/src"]
         .iter()
         .map(|d| root().join("crates").join(d))
         .collect();
@@ -67,8 +67,8 @@ fn cell(tests: &Tests, names: &[&str]) -> String {
     linked.collect::<Vec<_>>().join("<br>")
 }
 
-fn case_rows(tests: &Tests, page: &mut String) -> [usize; 3] {
-    let mut count = [0; 3];
+fn case_rows(tests: &Tests, page: &mut String) -> [usize; 2] {
+    let mut count = [0; 2];
     page.push_str("| case | what meets | test |\n|---|---|---|\n");
     for (number, what, missing) in CASES {
         let prefix = format!("case_{number}_");
@@ -77,12 +77,8 @@ fn case_rows(tests: &Tests, page: &mut String) -> [usize; 3] {
         let cell = match missing {
             Some(reason) => {
                 assert!(names.is_empty(), "case {number} has a test now: take its reason away");
-                let index = if reason.is_ok() { 1 } else { 2 };
-                count[index] += 1;
-                match reason {
-                    Ok(reason) => format!("not yet: {reason}"),
-                    Err(reason) => format!("does not apply: {reason}"),
-                }
+                count[1] += 1;
+                format!("does not apply: {reason}")
             }
             None => {
                 assert!(!names.is_empty(), "case {number} has no test");
@@ -96,14 +92,13 @@ fn case_rows(tests: &Tests, page: &mut String) -> [usize; 3] {
     count
 }
 
-fn rule_rows(tests: &Tests, rows: &[Row], page: &mut String) -> [usize; 3] {
-    let mut count = [0; 3];
+fn rule_rows(tests: &Tests, rows: &[Row], page: &mut String) -> [usize; 2] {
+    let mut count = [0; 2];
     page.push_str("| source | what must hold | test |\n|---|---|---|\n");
     for (source, rule, outcome) in rows {
         let (index, cell) = match outcome {
             Outcome::Tested(names) => (0, cell(tests, names)),
-            Outcome::NotYet(reason) => (1, format!("not yet: {reason}")),
-            Outcome::Never(reason) => (2, format!("does not apply: {reason}")),
+            Outcome::Never(reason) => (1, format!("does not apply: {reason}")),
         };
         count[index] += 1;
         writeln!(page, "| {source} | {rule} | {cell} |").unwrap();
@@ -114,10 +109,10 @@ fn rule_rows(tests: &Tests, rows: &[Row], page: &mut String) -> [usize; 3] {
 fn page(tests: &Tests) -> String {
     let mut sections = String::new();
     let mut summary = String::new();
-    let mut section = |title: &str, what: &str, rows: &mut dyn FnMut(&mut String) -> [usize; 3]| {
+    let mut section = |title: &str, what: &str, rows: &mut dyn FnMut(&mut String) -> [usize; 2]| {
         write!(sections, "\n## {title}\n\n{what}\n\n").unwrap();
-        let [tested, later, never] = rows(&mut sections);
-        writeln!(summary, "| {title} | {tested} | {later} | {never} |").unwrap();
+        let [tested, never] = rows(&mut sections);
+        writeln!(summary, "| {title} | {tested} | {never} |").unwrap();
     };
     section(
         "Collisions",
@@ -139,7 +134,7 @@ fn page(tests: &Tests) -> String {
         "# What the IKEv2 negotiator is tested against\n\n\
          Written by `BLESS=1 cargo test -p ike --test conformance_table`; a test holds it equal to the tests that\n\
          exist. The rules themselves are in [ike-states.md](ike-states.md).\n\n\
-         | | tested | not yet | does not apply |\n|---|---|---|---|\n{summary}{sections}"
+         | | tested | does not apply |\n|---|---|---|\n{summary}{sections}"
     )
 }
 

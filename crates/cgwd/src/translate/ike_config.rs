@@ -35,6 +35,7 @@ pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, credentials: Credentia
         },
         ike_lifetime: lifetime(tunnel.ike_rekey()),
         child_lifetime: lifetime(tunnel.esp_rekey()),
+        early_rekey: Some(early_rekey(tunnel.outside)),
         liveness: liveness(tunnel.dpd_timeout),
         fragment_size: Some(tunnel.ike.fragment_size.min(tunnel.path_mtu)),
         credentials,
@@ -77,6 +78,16 @@ fn identity(identity: &config::Identity, ours: Option<&Credential>) -> ike::Iden
 /// `config` gives the beginning of the window, `ike` wants its end.
 fn lifetime(window: config::RekeyWindow) -> Lifetime {
     Lifetime { rekey_after: window.rekey_after + window.jitter, jitter: window.jitter, hard: window.hard }
+}
+
+/// The first child's rekey in its third minute, which shows a wrong PFS group while somebody still looks; the
+/// address spreads the tunnels over that minute.
+fn early_rekey(outside: IpAddr) -> Duration {
+    let octets = match outside {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.segments().iter().map(|segment| u64::from(*segment)).sum(),
+    };
+    Duration::from_secs(120 + octets % 60)
 }
 
 /// A question after 10 s of silence as AWS does it, sooner when little time is left for the answers.

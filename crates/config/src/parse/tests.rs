@@ -45,6 +45,16 @@ fn the_example_holds_what_it_says() {
 }
 
 #[test]
+fn a_key_that_can_be_guessed_is_warned_of_and_not_shown() {
+    for (key, weak) in [("secret123", true), ("aaaaaaaaaaaaaaaaaaaaaaaa", true), ("x8K.q2_Zt7Rw4LmA", false)]
+    {
+        let loaded = parse(&minimal("").replace("lab_Psk.Tunnel1", key), "x").unwrap();
+        assert_eq!(loaded.warnings.to_string().contains("CFG-WEAK-KEY"), weak, "{key}");
+        assert!(!loaded.warnings.to_string().contains(key), "{}", loaded.warnings);
+    }
+}
+
+#[test]
 fn what_is_left_out_has_awss_defaults_and_strong_algorithms() {
     let config = parse(&minimal(""), "x").unwrap().config;
     assert_eq!((config.routes.table, config.routes.metric), (254, 100));

@@ -12,6 +12,7 @@ use super::certificate::authentication;
 use super::connection::identifier;
 use super::reader::{At, Reader, nearest, one_of, shorten};
 use super::{inside, scalar, section};
+use crate::key::is_weak_key;
 use crate::schema;
 use crate::{
     Additional, DhGroup, Diagnostic, Encapsulation, EncryptionAlgorithm, Esn, Esp, Identity, Ike, Inside,
@@ -306,6 +307,14 @@ fn inline_key(reader: &mut Reader<'_, '_>, peer: Peer) -> Option<KeySource> {
         let finding = finding.at(text.span, "");
         reader.push(if peer == Peer::Aws { finding.because(InvalidKey::RULE) } else { finding });
         return None;
+    }
+    if is_weak_key(text.value) {
+        let finding = Diagnostic::warning(
+            "CFG-WEAK-KEY",
+            "the pre-shared key is short or uniform enough to be guessed",
+            "let AWS make a new one (\"Modify VPN tunnel options\", leave the key empty): 32 random characters",
+        );
+        reader.push(finding.at(text.span, ""));
     }
     Some(KeySource::Inline(Secret::from(text.value.as_bytes())))
 }

@@ -361,9 +361,12 @@ impl Established {
         match exchange.rekeys {
             Some(old) => {
                 let retry = at.unwrap_or_else(|| refused_retry(ctx));
-                if let Some(old) = self.child_mut(old) {
-                    old.rekey_at = retry;
-                }
+                let Some(old) = self.child_mut(old) else { return };
+                // A refused early rekey has told what it was for; the next try is the one that must succeed.
+                let tested = at.is_none() && ctx.config.early_rekey.is_some() && old.rekeys == 0;
+                let lifetime = ctx.config.child_lifetime;
+                let usual = old.established + lifetime.rekey_after.saturating_sub(lifetime.jitter);
+                old.rekey_at = if tested { retry.max(usual) } else { retry };
             }
             None => self.child_at = at.unwrap_or(ctx.now + ctx.config.reconnect.max),
         }
