@@ -150,6 +150,16 @@ fn case_61_a_childless_initiator_is_served_and_may_add_a_child() {
 }
 
 #[test]
+fn case_62_a_responder_that_refuses_a_childless_start_is_never_given_one() {
+    // The puppet does not announce CHILDLESS_IKEV2_SUPPORTED (RFC 6023 §3); nor would it matter if it did.
+    let mut stage = Stage::responding(|_| {});
+    let (_, payloads) = stage.request();
+    for kind in [PayloadType::SA, PayloadType::TSI, PayloadType::TSR] {
+        assert!(of_kind(&payloads, kind).is_some(), "{kind:?} is in IKE_AUTH");
+    }
+}
+
+#[test]
 fn case_e_an_answer_of_old_times_delays_a_rekey_and_kills_nothing() {
     for kind in [NotifyType::NO_PROPOSAL_CHOSEN, NotifyType::NO_ADDITIONAL_SAS, NotifyType(99)] {
         let (mut stage, header, _) = asked_for_rekey();
