@@ -338,3 +338,16 @@ fn a_lost_message_anywhere_in_a_rekey_with_several_key_exchanges_is_made_up_for(
         }
     }
 }
+
+#[test]
+fn a_peer_that_falls_silent_amid_its_rekey_is_asked_whether_it_lives() {
+    let mut pair = Pair::established_with(|side, config| {
+        multiple(side, config);
+        config.liveness.idle = Duration::from_secs(10);
+    });
+    pair.command(Side::A, Command::RekeyIke);
+    pair.step();
+    let from = pair.history.len();
+    pair.run_silent(Duration::from_secs(11));
+    assert!(pair.requests(Side::B, from).contains(&ExchangeType::INFORMATIONAL));
+}

@@ -120,12 +120,13 @@ impl Established {
             return self.start_close(ctx, reason);
         }
         // Children stay as they are while the peer finishes its rekey of the IKE SA (RFC 7296 §2.25.2).
-        if self.is_ike_pending() || self.start_child_deletes(ctx) || self.standing != Standing::Home {
+        if !self.is_ike_pending() && self.start_child_deletes(ctx) || self.standing != Standing::Home {
             return;
         }
         if self.pending.is_none() && self.start_wanted(ctx) {
             return;
         }
+        // Also amid the peer's rekey: it may have died there, or moved behind its NAT.
         if self.ask {
             self.request(ctx, &[], Request::Liveness);
             self.ask = false;
@@ -183,7 +184,7 @@ impl Established {
                 ChildStanding::Doomed | ChildStanding::Deleting => {}
             }
         }
-        if home && !self.is_ike_pending() {
+        if home {
             due.push((self.last_heard + ctx.config.liveness.idle, Timer::Liveness));
         }
         if wants {
