@@ -17,6 +17,8 @@ fn the_lab_carries_lan_to_vpc_between_two_strongswans() -> Result<()> {
     let ours = Settings {
         local: GW_OUTSIDE,
         remote: Side::One.outside(),
+        local_id: GW_OUTSIDE.to_string(),
+        remote_id: Side::One.outside().to_string(),
         inside: "169.254.10.2/30".parse()?,
         routes: vec![VPC.to_owned()],
         ..Settings::aws(Side::One)
