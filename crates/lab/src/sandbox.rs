@@ -99,13 +99,17 @@ impl Sandbox {
         let drop_ins = units.join(format!("{}.service.d", self.unit));
         std::fs::create_dir_all(&drop_ins)?;
         let shipped = std::fs::read_to_string(repository().join("systemd/cgwd.service"))?;
-        let config = seen_there(gateway.config)?;
+        let (text, credentials) = self.as_credentials(&std::fs::read_to_string(gateway.config)?)?;
+        let config = gateway.config.with_extension("sandbox.toml");
+        std::fs::write(&config, text)?;
+        let config = seen_there(&config)?;
         std::fs::write(units.join(format!("{}.service", self.unit)), self.unit_file(&shipped, &config))?;
         let mut lab = format!(
             "[Service]\nNetworkNamespacePath=/run/netns/{}\nStandardOutput=append:{1}\nStandardError=append:{1}\n",
             gateway.namespace.name(),
             seen_there(gateway.log)?.display()
         );
+        lab.push_str(&credentials);
         if let Ok(level) = std::env::var("CGWD_LAB_LOG") {
             lab.push_str(&format!("Environment=CGWD_LOG={level}\n"));
         }
@@ -123,6 +127,31 @@ impl Sandbox {
         let service = Service { sandbox: self.clone(), pid: pid.context("the unit has no process")? };
         service.is_confined()?;
         Ok(service)
+    }
+
+    /// The configuration as the manual wants it beside the shipped unit, whose user reads no file of root's: what a test
+    /// keeps in files comes as credentials. Also the lines that hand them over.
+    fn as_credentials(&self, text: &str) -> Result<(String, String)> {
+        let (mut config, mut load) = (String::new(), String::new());
+        for (number, line) in text.lines().enumerate() {
+            let (key, value) = line.split_once(" = ").unwrap_or_default();
+            let file = Path::new(value.trim_matches('"'));
+            let named = format!("file{number}");
+            let given = match key {
+                "private_key" => format!("private_key_credential = \"{named}\""),
+                "psk_file" => format!("psk_credential = \"{named}\""),
+                _ => format!("{key} = \"/run/credentials/{}.service/{named}\"", self.unit),
+            };
+            let is_file = ["certificate", "private_key", "ca", "crl", "psk_file"].contains(&key);
+            if is_file && file.starts_with(std::env::temp_dir()) {
+                load.push_str(&format!("LoadCredential={named}:{}\n", seen_there(file)?.display()));
+                config.push_str(&given);
+            } else {
+                config.push_str(line);
+            }
+            config.push('\n');
+        }
+        Ok((config, load))
     }
 
     /// The shipped unit with other names in it.
@@ -211,6 +240,21 @@ impl Drop for Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_root_come_as_credentials_and_all_else_as_it_is() {
+        let sandbox = Sandbox { leader: 1, cgroup: PathBuf::new(), unit: "cgwdlab-1-1".to_owned() };
+        let tmp = std::env::temp_dir();
+        let text =
+            format!("id = \"x\"\ncertificate = \"{0}/a.pem\"\nprivate_key = \"{0}/a.key\"\n", tmp.display());
+        let (config, load) = sandbox.as_credentials(&text).expect("paths below /tmp");
+        assert_eq!(
+            config,
+            "id = \"x\"\ncertificate = \"/run/credentials/cgwdlab-1-1.service/file1\"\nprivate_key_credential = \
+             \"file2\"\n"
+        );
+        assert_eq!(load, "LoadCredential=file1:/lab/tmp/a.pem\nLoadCredential=file2:/lab/tmp/a.key\n");
+    }
 
     #[test]
     fn only_names_and_paths_of_the_shipped_unit_are_changed() {
