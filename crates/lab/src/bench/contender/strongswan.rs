@@ -25,6 +25,8 @@ pub(super) fn start(rig: &Rig) -> Result<Running<'_>> {
         let settings = Settings {
             local,
             remote,
+            local_id: local.to_string(),
+            remote_id: remote.to_string(),
             inside: inside.parse::<IpNet>()?,
             ike_proposals: "aes256gcm16-prfsha384-ecp384".to_owned(),
             esp_proposals: "aes256gcm16-ecp384".to_owned(),
