@@ -63,7 +63,6 @@ pub struct Verified {
 struct Checked;
 
 /// A fragment whose integrity check succeeded (RFC 7383 §2.5).
-#[derive(Debug)]
 #[cfg_attr(feature = "fork", derive(Clone))]
 pub struct VerifiedFragment {
     /// The header, covered by the check.
@@ -75,6 +74,13 @@ pub struct VerifiedFragment {
     first: PayloadType,
     outer: Vec<Payload>,
     content: Vec<u8>,
+}
+
+/// Its content was encrypted for a reason.
+impl std::fmt::Debug for VerifiedFragment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VerifiedFragment({} of {}, {} octets)", self.number, self.total, self.content.len())
+    }
 }
 
 /// Where a fragment to be sent stands in its message (RFC 7383 §2.5).
