@@ -189,10 +189,8 @@ fn a_bundle_is_made_with_the_daemon_down_and_nothing_is_overwritten() -> Result<
     let Some(rig) = Rig::new() else { return Ok(()) };
     let lab = &rig.topology;
     let mut world = World::prepare(lab, &Connection::lab(), Side::BOTH.map(Settings::aws))?;
-    let state = lab.scratch().join("state");
-    std::fs::create_dir_all(&state)?;
-    let state = state.display().to_string();
-    world.gateway.start_with(&[], &[("STATE_DIRECTORY", &state)])?;
+    let state = world.gateway.state().here.display().to_string();
+    world.gateway.start()?;
     world.gateway.wait_all_up(UP)?;
     ensure!(world.gateway.stop());
 

@@ -125,18 +125,7 @@ fn a_capture_ends_when_its_reader_goes_and_only_root_gets_one() -> Result<()> {
     wait::until(Duration::from_secs(5), "the daemon to notice", || ended(&world))?;
 
     // Whoever may reach the socket file is still asked who he is.
-    netns::run(Command::new("chmod").args(["-R", "o+rwX"]).arg(world.lab.scratch()))?;
-    let copy = std::env::temp_dir().join(format!("cgwd-{}", std::process::id()));
-    std::fs::copy(&program, &copy)?;
-    let stranger = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&copy)
-        .arg("--socket")
-        .arg(&socket)
-        .arg("capture")
-        .output();
-    let _ = std::fs::remove_file(&copy);
-    let stranger = stranger?;
+    let stranger = world.gateway.cli_as_nobody(&["capture"])?;
     let complaint = String::from_utf8_lossy(&stranger.stderr);
     ensure!(stranger.status.code() == Some(2) && complaint.contains("only root"), "{complaint}");
     ensure!(stranger.stdout.is_empty());

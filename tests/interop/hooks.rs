@@ -22,8 +22,10 @@ fn hooks_hear_of_tunnels_egress_redundancy_and_routes_and_hold_nothing_up() -> R
     let Some(rig) = Rig::new() else { return Ok(()) };
     let lab = &rig.topology;
     let mut world = World::prepare(lab, &Connection::lab(), Side::BOTH.map(Settings::aws))?;
-    let (program, out) = (lab.scratch().join("hook"), lab.scratch().join("hook.out"));
-    std::fs::write(&program, PROGRAM.replace("@FILE@", &out.display().to_string()))?;
+    let (program, state) = (lab.scratch().join("hook"), world.gateway.state());
+    let out = state.here.join("hook.out");
+    let written = state.seen_by_daemon.join("hook.out");
+    std::fs::write(&program, PROGRAM.replace("@FILE@", &written.display().to_string()))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
     let text = std::fs::read_to_string(world.gateway.config())?;
     std::fs::write(
@@ -32,7 +34,7 @@ fn hooks_hear_of_tunnels_egress_redundancy_and_routes_and_hold_nothing_up() -> R
             "{text}\n[[hook]]\non = [\"tunnel-up\", \"tunnel-down\", \"egress\", \"redundancy\", \"route\"]\n\
              run = [\"{}\", \"an argument; not a shell\"]\n\
              [[hook]]\non = [\"tunnel-up\", \"redundancy\"]\nrun = [\"/bin/sleep\", \"600\"]\ntimeout = \"2s\"\n",
-            program.display()
+            world.gateway.seen_by_daemon(&program)?.display()
         ),
     )?;
     world.start()?;

@@ -34,7 +34,8 @@ fn exported_keys_decrypt_a_capture_of_the_outside_in_tshark() -> Result<()> {
     let Some(rig) = Rig::new() else { return Ok(()) };
     let lab = &rig.topology;
     let mut world = World::prepare(lab, &Connection::lab(), Side::BOTH.map(Settings::aws))?;
-    let (keys, outside) = (lab.scratch().join("keys"), lab.scratch().join("outside.pcap"));
+    let (state, outside) = (world.gateway.state(), lab.scratch().join("outside.pcap"));
+    let keys = state.here.join("keys");
     let mut tcpdump = Process::spawn(&Spawn {
         namespace: &lab.gw,
         command: ["tcpdump", "-i", "wan0", "--immediate-mode", "-U", "-w"]
@@ -49,8 +50,8 @@ fn exported_keys_decrypt_a_capture_of_the_outside_in_tshark() -> Result<()> {
     wait::until(Duration::from_secs(5), "tcpdump to listen", || {
         outside.metadata().is_ok_and(|meta| meta.len() > 0)
     })?;
-    let directory = keys.display().to_string();
-    world.gateway.start_with(&["--export-keys-to", &directory], &[])?;
+    let directory = state.seen_by_daemon.join("keys").display().to_string();
+    world.gateway.start_with(&["--export-keys-to", &directory])?;
     world.gateway.wait_all_up(UP)?;
     let side = world.egress()?;
     let ping =

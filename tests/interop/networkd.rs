@@ -21,6 +21,18 @@ const EVERYTHING: &str = "[Match]\nName=*\n\n[Network]\nLinkLocalAddressing=no\n
 const UNMANAGED: &str = include_str!("../../systemd/network/10-cgwd.network");
 const FOREIGN: &str = include_str!("../../systemd/networkd.conf.d/10-cgwd.conf");
 
+/// Asks the bus whether somebody has networkd's name.
+const NAMED: [&str; 9] = [
+    "busctl",
+    "--system",
+    "call",
+    "org.freedesktop.DBus",
+    "/org/freedesktop/DBus",
+    "org.freedesktop.DBus",
+    "NameHasOwner",
+    "s",
+    "org.freedesktop.network1",
+];
 const PROGRAM: &str = "/lib/systemd/systemd-networkd";
 
 struct Networkd {
@@ -67,7 +79,11 @@ impl Networkd {
             pipes: false,
         })?;
         let this = Self { process };
-        let ready = || this.ctl(&["list"]).is_ok_and(|text| text.contains("cgw0"));
+        // Before it has its name on the bus, the bus would try to start another one.
+        let ready = || {
+            this.enter(&NAMED).is_ok_and(|text| text.trim() == "b true")
+                && this.ctl(&["list"]).is_ok_and(|text| text.contains("cgw0"))
+        };
         wait::until(BACK, "networkd to answer", ready).with_context(|| this.log())?;
         Ok(this)
     }
@@ -78,10 +94,12 @@ impl Networkd {
 
     /// `networkctl` where this networkd lives.
     fn ctl(&self, arguments: &[&str]) -> Result<String> {
+        self.enter(&[&["networkctl", "--no-pager", "--no-legend"], arguments].concat())
+    }
+
+    fn enter(&self, command: &[&str]) -> Result<String> {
         let pid = self.process.pid().to_string();
-        let mut command = std::process::Command::new("nsenter");
-        command.args(["-t", &pid, "-m", "-n", "networkctl", "--no-pager", "--no-legend"]).args(arguments);
-        netns::run(&mut command)
+        netns::run(std::process::Command::new("nsenter").args(["-t", &pid, "-m", "-n"]).args(command))
     }
 }
 

@@ -1,7 +1,8 @@
 //! `cgwd` as a user runs it: its command line, its daemon, its control socket. Nothing of it is linked in.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +25,15 @@ pub struct Gateway<'t> {
     started: Option<Instant>,
 }
 
+/// A directory with two names.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What the daemon calls it.
+    pub seen_by_daemon: PathBuf,
+    /// What this machine calls it.
+    pub here: PathBuf,
+}
+
 /// Who started the daemon.
 #[derive(Debug)]
 enum Daemon {
@@ -40,13 +50,30 @@ impl<'t> Gateway<'t> {
     /// When its directory cannot be made.
     pub fn new(topology: &'t Topology) -> Result<Self> {
         let directory = topology.scratch().join("cgwd");
-        std::fs::create_dir_all(&directory)?;
+        std::fs::create_dir_all(directory.join("state"))?;
         Ok(Self { namespace: &topology.gw, directory, sandbox: Sandbox::here(), daemon: None, started: None })
     }
 
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
         self.directory.join("cgwd.toml")
+    }
+
+    /// Its state directory, which outlives the daemon.
+    pub fn state(&self) -> Place {
+        let (seen_by_daemon, here) = self
+            .sandbox
+            .as_ref()
+            .map_or_else(|| (self.directory.join("state"), self.directory.join("state")), Sandbox::state);
+        Place { seen_by_daemon, here }
+    }
+
+    /// A file of the test as the daemon names it; others may read it.
+    ///
+    /// # Errors
+    /// When it is not below this machine's temporary directory.
+    pub fn seen_by_daemon(&self, file: &Path) -> Result<PathBuf> {
+        if self.sandbox.is_some() { sandbox::seen_there(file) } else { Ok(file.to_owned()) }
     }
 
     /// Its control socket.
@@ -62,11 +89,34 @@ impl<'t> Gateway<'t> {
         let mut command = self.namespace.command(binary("cgwd")?);
         command.env("CGWD_SOCKET", self.socket()).args(arguments);
         // A service's own file is a copy that systemd made; the shipped unit reloads in the same way.
-        if self.sandbox.is_some() && arguments.first() == Some(&"reload") && !arguments.contains(&"--config")
+        if let Some(sandbox) = &self.sandbox
+            && arguments.first() == Some(&"reload")
+            && !arguments.contains(&"--config")
         {
-            command.arg("--config").arg(self.config());
+            command.arg("--config").arg(sandbox.translate(&self.config())?.0);
         }
         command.output().with_context(|| format!("cannot run cgwd {arguments:?}"))
+    }
+
+    /// Runs one `cgwd` command as a user who may reach the socket's file, and is nobody else.
+    ///
+    /// # Errors
+    /// When the program cannot be started; a non-zero status is in the output.
+    pub fn cli_as_nobody(&self, arguments: &[&str]) -> Result<Output> {
+        if let Some(sandbox) = &self.sandbox {
+            return sandbox.as_nobody(arguments);
+        }
+        netns::run(Command::new("chmod").args(["-R", "o+rwX"]).arg(&self.directory))?;
+        // Nobody need be able to reach the directory that it was built in.
+        let copy = self.directory.join("cgwd-of-nobody");
+        std::fs::copy(binary("cgwd")?, &copy)?;
+        for directory in self.directory.ancestors().take_while(|path| *path != std::env::temp_dir()) {
+            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711))?;
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
+        command.arg("--socket").arg(self.socket()).args(arguments);
+        command.output().context("setpriv cannot be run")
     }
 
     /// `cgwd import` of an AWS file; returns what it said on standard error.
@@ -104,23 +154,23 @@ impl<'t> Gateway<'t> {
     /// # Errors
     /// When it ends at once.
     pub fn start(&mut self) -> Result<()> {
-        self.start_with(&[], &[])
+        self.start_with(&[])
     }
 
-    /// The same with further arguments and environment variables.
+    /// The same with further arguments.
     ///
     /// # Errors
     /// When it ends at once.
-    pub fn start_with(&mut self, arguments: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    pub fn start_with(&mut self, arguments: &[&str]) -> Result<()> {
         let [config, socket] = [self.config(), self.socket()].map(|path| path.display().to_string());
         let command =
             [&binary("cgwd")?.display().to_string(), "run", "--config", &config, "--socket", &socket];
-        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let state = ("STATE_DIRECTORY".to_owned(), self.state().seen_by_daemon.display().to_string());
         let log = std::env::var("CGWD_LAB_LOG").map(|level| ("CGWD_LOG".to_owned(), level));
         self.started = Some(Instant::now());
         if let Some(sandbox) = &self.sandbox {
             let (config, log) = (self.config(), self.log_file());
-            let parts = sandbox::Gateway { namespace: self.namespace, config: &config, log: &log };
+            let parts = sandbox::Gateway { namespace: self.namespace, config: &config, log: &log, arguments };
             let service =
                 sandbox.start(&parts).with_context(|| format!("cgwd did not start:\n{}", self.log()))?;
             self.daemon = Some(Daemon::Service(service));
@@ -129,7 +179,7 @@ impl<'t> Gateway<'t> {
         let mut process = Process::spawn(&Spawn {
             namespace: self.namespace,
             command: command.iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
-            env: env.chain(log).collect(),
+            env: std::iter::once(state).chain(log).collect(),
             log: self.log_file(),
             pipes: false,
         })?;
@@ -267,7 +317,7 @@ impl<'t> Gateway<'t> {
     /// # Errors
     /// When `ip` refuses.
     pub fn owned_routes(&self) -> Result<String> {
-        let v4 = netns::run(std::process::Command::new("ip").args([
+        let v4 = netns::run(Command::new("ip").args([
             "-n",
             self.namespace.name(),
             "route",

@@ -4,9 +4,10 @@
 //! that machine's systemd, from the text of `systemd/cgwd.service`, in the network namespace of its test. Changed are
 //! names and paths, and that a daemon which a test kills stays dead; not one line of the sandbox.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Gateway<'a> {
     pub config: &'a Path,
     /// Its log, appended to.
     pub log: &'a Path,
+    /// Further arguments of the daemon; none has a space in it.
+    pub arguments: &'a [&'a str],
 }
 
 impl Sandbox {
@@ -99,11 +102,9 @@ impl Sandbox {
         let drop_ins = units.join(format!("{}.service.d", self.unit));
         std::fs::create_dir_all(&drop_ins)?;
         let shipped = std::fs::read_to_string(repository().join("systemd/cgwd.service"))?;
-        let (text, credentials) = self.as_credentials(&std::fs::read_to_string(gateway.config)?)?;
-        let config = gateway.config.with_extension("sandbox.toml");
-        std::fs::write(&config, text)?;
-        let config = seen_there(&config)?;
-        std::fs::write(units.join(format!("{}.service", self.unit)), self.unit_file(&shipped, &config))?;
+        let (config, credentials) = self.translate(gateway.config)?;
+        let unit = self.unit_file(&shipped, &seen_there(&config)?, gateway.arguments);
+        std::fs::write(units.join(format!("{}.service", self.unit)), unit)?;
         let mut lab = format!(
             "[Service]\nNetworkNamespacePath=/run/netns/{}\nStandardOutput=append:{1}\nStandardError=append:{1}\n",
             gateway.namespace.name(),
@@ -129,41 +130,60 @@ impl Sandbox {
         Ok(service)
     }
 
-    /// The configuration as the manual wants it beside the shipped unit, whose user reads no file of root's: what a test
-    /// keeps in files comes as credentials. Also the lines that hand them over.
-    fn as_credentials(&self, text: &str) -> Result<(String, String)> {
-        let (mut config, mut load) = (String::new(), String::new());
-        for (number, line) in text.lines().enumerate() {
-            let (key, value) = line.split_once(" = ").unwrap_or_default();
-            let file = Path::new(value.trim_matches('"'));
-            let named = format!("file{number}");
-            let given = match key {
-                "private_key" => format!("private_key_credential = \"{named}\""),
-                "psk_file" => format!("psk_credential = \"{named}\""),
-                _ => format!("{key} = \"/run/credentials/{}.service/{named}\"", self.unit),
-            };
-            let is_file = ["certificate", "private_key", "ca", "crl", "psk_file"].contains(&key);
-            if is_file && file.starts_with(std::env::temp_dir()) {
-                load.push_str(&format!("LoadCredential={named}:{}\n", seen_there(file)?.display()));
-                config.push_str(&given);
-            } else {
-                config.push_str(line);
-            }
-            config.push('\n');
-        }
-        Ok((config, load))
+    /// Writes the configuration as the manual wants it beside the shipped unit, next to the one of the test; where, and
+    /// the unit's lines that hand its secrets over.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn translate(&self, config: &Path) -> Result<(PathBuf, String)> {
+        open_to_others(config)?;
+        let (text, credentials) = as_credentials(&std::fs::read_to_string(config)?)?;
+        let translated = config.with_extension("sandbox.toml");
+        std::fs::write(&translated, text)?;
+        Ok((translated, credentials))
+    }
+
+    /// The unit's state directory, as its daemon and as this machine sees it.
+    pub fn state(&self) -> (PathBuf, PathBuf) {
+        let there = Path::new("/var/lib").join(&self.unit);
+        (there, root_of(self.leader).join("var/lib/private").join(&self.unit))
+    }
+
+    /// Runs `cgwd` on the machine as a user who may reach the socket's file, and is nobody else.
+    ///
+    /// # Errors
+    /// When it cannot be started; a non-zero status is in the output.
+    pub fn as_nobody(&self, arguments: &[&str]) -> Result<Output> {
+        let directory = format!("/run/{}", self.unit);
+        let chmod = |arguments: &[&str]| netns::run(enter_machine(self.leader, "chmod").args(arguments));
+        chmod(&["-R", "o+rwX", &format!("{directory}/")])?;
+        // What dynamic users run in lies below a directory that only root passes; systemd insists on that.
+        chmod(&["o+x", "/run/private"])?;
+        let mut command = enter_machine(self.leader, "setpriv");
+        command.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            &format!("{BIN}/cgwd"),
+            "--socket",
+        ]);
+        command.arg(format!("{directory}/control.sock")).args(arguments);
+        let output = command.output();
+        chmod(&["o-x", "/run/private"])?;
+        output.context("setpriv cannot be run on the machine")
     }
 
     /// The shipped unit with other names in it.
-    fn unit_file(&self, shipped: &str, config: &Path) -> String {
+    fn unit_file(&self, shipped: &str, config: &Path, arguments: &[&str]) -> String {
         let lines = shipped.lines().filter_map(|line| {
             let key = line.split('=').next().unwrap_or_default();
             match key {
                 "ConditionPathExists" | "ExecReload" | "Wants" | "After" => None,
                 "LoadCredential" => Some(format!("LoadCredential=cgwd.toml:{}", config.display())),
                 "ExecStart" => Some(format!(
-                    "ExecStart={BIN}/cgwd run --config ${{CREDENTIALS_DIRECTORY}}/cgwd.toml --socket /run/{}/control.sock",
-                    self.unit
+                    "ExecStart={BIN}/cgwd run --config ${{CREDENTIALS_DIRECTORY}}/cgwd.toml --socket /run/{}/control.sock {}",
+                    self.unit,
+                    arguments.join(" ")
                 )),
                 "RuntimeDirectory" | "StateDirectory" => Some(format!("{key}={}", self.unit)),
                 "Restart" => Some("Restart=no".to_owned()),
@@ -178,8 +198,49 @@ impl Sandbox {
     }
 }
 
+/// What the service's user cannot read because it is root's, as a credential, and what everybody may read, where the
+/// machine sees it. Also the unit's lines that hand the credentials over.
+fn as_credentials(text: &str) -> Result<(String, String)> {
+    let (mut config, mut load) = (String::new(), String::new());
+    let tmp = std::env::temp_dir();
+    for line in text.lines() {
+        let (key, value) = line.split_once(" = ").unwrap_or_default();
+        let file = Path::new(value.trim_matches('"'));
+        let secret = match key {
+            "private_key" => Some("private_key_credential"),
+            "psk_file" => Some("psk_credential"),
+            _ => None,
+        };
+        match secret {
+            Some(credential) if file.starts_with(&tmp) => {
+                let named = file.display().to_string().replace('/', "-");
+                let named = named.trim_start_matches('-');
+                load.push_str(&format!("LoadCredential={named}:{}\n", seen_there(file)?.display()));
+                config.push_str(&format!("{credential} = \"{named}\""));
+            }
+            _ if ["certificate", "ca", "crl"].contains(&key) => {
+                config.push_str(&line.replace(&format!("\"{}/", tmp.display()), &format!("\"{TMP}/")));
+            }
+            _ => config.push_str(line),
+        }
+        config.push('\n');
+    }
+    Ok((config, load))
+}
+
+/// Lets others pass through the directories of a test to files that they may read; they cannot list them.
+fn open_to_others(file: &Path) -> Result<()> {
+    for directory in file.ancestors().skip(1).take_while(|path| *path != std::env::temp_dir()) {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o711))?;
+    }
+    Ok(())
+}
+
 /// A path below this machine's temporary directory, as the other one has it.
-fn seen_there(path: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it lies elsewhere.
+pub fn seen_there(path: &Path) -> Result<PathBuf> {
     let below = path.strip_prefix(std::env::temp_dir());
     Ok(Path::new(TMP).join(below.with_context(|| format!("{} is not below /tmp", path.display()))?))
 }
@@ -242,25 +303,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_root_come_as_credentials_and_all_else_as_it_is() {
-        let sandbox = Sandbox { leader: 1, cgroup: PathBuf::new(), unit: "cgwdlab-1-1".to_owned() };
+    fn secrets_of_root_come_as_credentials_and_all_else_as_it_is() {
         let tmp = std::env::temp_dir();
-        let text =
-            format!("id = \"x\"\ncertificate = \"{0}/a.pem\"\nprivate_key = \"{0}/a.key\"\n", tmp.display());
-        let (config, load) = sandbox.as_credentials(&text).expect("paths below /tmp");
+        let text = format!(
+            "id = \"x\"\ncertificate = \"{0}/a.pem\"\nprivate_key = \"{0}/a.key\"\ncrl = [\"{0}/a.crl\"]\npsk_file = \
+             \"/no/such\"\n",
+            tmp.display()
+        );
+        let (config, load) = as_credentials(&text).expect("paths below /tmp");
+        let key = tmp.join("a.key").display().to_string().trim_start_matches('/').replace('/', "-");
         assert_eq!(
             config,
-            "id = \"x\"\ncertificate = \"/run/credentials/cgwdlab-1-1.service/file1\"\nprivate_key_credential = \
-             \"file2\"\n"
+            format!(
+                "id = \"x\"\ncertificate = \"/lab/tmp/a.pem\"\nprivate_key_credential = \"{key}\"\ncrl = \
+                 [\"/lab/tmp/a.crl\"]\npsk_file = \"/no/such\"\n"
+            )
         );
-        assert_eq!(load, "LoadCredential=file1:/lab/tmp/a.pem\nLoadCredential=file2:/lab/tmp/a.key\n");
+        assert_eq!(load, format!("LoadCredential={key}:/lab/tmp/a.key\n"));
     }
 
     #[test]
     fn only_names_and_paths_of_the_shipped_unit_are_changed() {
         let shipped = std::fs::read_to_string(repository().join("systemd/cgwd.service")).expect("the unit");
         let sandbox = Sandbox { leader: 1, cgroup: PathBuf::new(), unit: "cgwdlab-1-1".to_owned() };
-        let changed = sandbox.unit_file(&shipped, Path::new("/lab/tmp/cgwd.toml"));
+        let changed = sandbox.unit_file(&shipped, Path::new("/lab/tmp/cgwd.toml"), &[]);
         let gone: Vec<&str> =
             shipped.lines().filter(|line| !changed.lines().any(|other| other == *line)).collect();
         let keys: Vec<&str> = gone.iter().filter_map(|line| line.split('=').next()).collect();

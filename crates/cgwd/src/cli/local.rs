@@ -69,11 +69,16 @@ fn read_input(path: &Path) -> Result<(String, String), Failure> {
     Ok((name, text))
 }
 
-/// A configuration file for the daemon to take, validated here first.
+/// A configuration file for the daemon to take. Not judged here: what the daemon refuses, it also writes down.
 pub(super) fn brought(path: Option<&Path>) -> Result<Option<(String, String)>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    load(path)?;
-    read_input(path).map(Some)
+    let brought = path.map(read_input).transpose()?;
+    if let Some((name, text)) = &brought
+        && let Ok(loaded) = config::parse(text, name)
+        && !loaded.warnings.is_empty()
+    {
+        complain(&loaded.warnings.render(colour()));
+    }
+    Ok(brought)
 }
 
 pub(super) fn check(check: &Check) -> Result<u8, Failure> {

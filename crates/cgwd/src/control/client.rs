@@ -164,12 +164,13 @@ impl Client {
     /// # Errors
     /// When the daemon is not reachable, or the file was refused.
     pub async fn reload(&self, brought: Option<(&str, &str)>, dry_run: bool) -> Result<api::Answer, Error> {
-        let (name, text) = brought.unwrap_or_default();
         let path = if dry_run { "/v1/reload?dry_run=1" } else { "/v1/reload" };
-        let request = hyper::Request::post(path)
-            .header(CONFIG_NAME, name)
-            .body(Full::from(text.to_owned()))
-            .map_err(|error| self.broken(error.to_string()))?;
+        let mut request = hyper::Request::post(path);
+        if let Some((name, _)) = brought {
+            request = request.header(CONFIG_NAME, name);
+        }
+        let text = brought.map_or("", |(_, text)| text).to_owned();
+        let request = request.body(Full::from(text)).map_err(|error| self.broken(error.to_string()))?;
         self.json_of(request, TIMEOUT * 6).await
     }
 

@@ -162,15 +162,18 @@ fn not_here(path: &str) -> Refusal {
     Refusal::not_found(format!("there is no {path} here"))
 }
 
-/// The configuration in a request's body, if there is one.
+/// The configuration in a request's body, if there is one. What has a name is one also when it is empty: an empty file
+/// is an error, not the wish to read another one.
 async fn brought(request: hyper::Request<Incoming>) -> Result<Option<Brought>, Refusal> {
-    let named = request.headers().get(CONFIG_NAME).and_then(|name| name.to_str().ok());
-    let name = named.unwrap_or("the configuration brought by the client").to_owned();
+    let named = request.headers().get(CONFIG_NAME).cloned();
+    let name = named.as_ref().and_then(|name| name.to_str().ok());
+    let name = name.unwrap_or("the configuration brought by the client").to_owned();
     let body = Limited::new(request.into_body(), CONFIG_BYTES_MAX).collect().await;
     let body =
         body.map_err(|error| Refusal { status: 400, message: format!("cannot read the body: {error}") })?;
     let text = body.to_bytes();
-    Ok((!text.is_empty()).then(|| Brought { name, text: model::Secret::from(text.as_ref()) }))
+    Ok((named.is_some() || !text.is_empty())
+        .then(|| Brought { name, text: model::Secret::from(text.as_ref()) }))
 }
 
 async fn scrape(client: &Client) -> Response {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use net::netlink::Netlink;
 
@@ -13,6 +13,9 @@ use crate::doctor::facts::{Facts, Line};
 
 /// The first large packet: it may be lost, and teach the kernel why.
 const SEARCH_ONCE: Patience = Patience { rounds: 1, wait: Duration::from_millis(700) };
+
+/// The daemon looks at the path's MTU with each probe, once a second; a busy machine takes its time.
+const FOLLOWS: Duration = Duration::from_millis(2500);
 
 /// All tunnels whose inside address answers, at the same time.
 pub(super) fn measure(facts: &Facts) -> BTreeMap<IpAddr, Mtu> {
@@ -44,7 +47,11 @@ fn tunnel(facts: &Facts, line: &Line<'_>) -> Option<Mtu> {
     // becomes smaller, and until then packets are fragmented before encryption.
     let now = interface_mtu(&status.interface)?;
     let passes = asker.largest(now)?;
-    let now = interface_mtu(&status.interface)?.min(now);
+    let mut now = interface_mtu(&status.interface)?.min(now);
+    if now == first && passes == first {
+        // Lost by chance, or fragmented since, and the daemon has not come to it yet.
+        now = followed(&status.interface, first);
+    }
     if now < first {
         let passes = passes.min(now);
         return Some(Mtu { promised: now, passes, lowered_from: Some(first), outside: Outside::Unknown });
@@ -54,6 +61,18 @@ fn tunnel(facts: &Facts, line: &Line<'_>) -> Option<Mtu> {
     }
     let outside = outside(facts, line, config.path_mtu);
     Some(Mtu { promised: first, passes, lowered_from: None, outside })
+}
+
+/// The interface's MTU once it is smaller, or `first` when it stays what it was.
+fn followed(name: &str, first: u16) -> u16 {
+    let until = Instant::now() + FOLLOWS;
+    loop {
+        match interface_mtu(name) {
+            Some(mtu) if mtu < first => return mtu,
+            _ if Instant::now() >= until => return first,
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }
 
 fn interface_mtu(name: &str) -> Option<u16> {
