@@ -88,12 +88,16 @@ impl<'t> Gateway<'t> {
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = self.namespace.command(binary("cgwd")?);
         command.env("CGWD_SOCKET", self.socket()).args(arguments);
-        // A service's own file is a copy that systemd made; the shipped unit reloads in the same way.
+        // A service's own file is a copy that systemd made, on that machine.
         if let Some(sandbox) = &self.sandbox
-            && arguments.first() == Some(&"reload")
             && !arguments.contains(&"--config")
         {
-            command.arg("--config").arg(sandbox.translate(&self.config())?.0);
+            match arguments.first() {
+                // The shipped unit reloads in the same way.
+                Some(&"reload") => command.arg("--config").arg(sandbox.translate(&self.config())?.0),
+                Some(&"doctor") => command.arg("--config").arg(self.config()),
+                _ => &mut command,
+            };
         }
         command.output().with_context(|| format!("cannot run cgwd {arguments:?}"))
     }

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::{Router, Settings, command, words};
 
+/// Where bgpd finds zebra.
+pub(super) const ZEBRA: &str = "zserv.api";
+
 pub(super) fn commands(directory: &Path, settings: &Settings) -> Result<Vec<Vec<String>>> {
     let path = |name: &str| directory.join(name).display().to_string();
     let log = format!("log file {} debugging\n", path("router.log"));
@@ -25,7 +28,7 @@ pub(super) fn commands(directory: &Path, settings: &Settings) -> Result<Vec<Vec<
             "-i",
             &pid,
             "-z",
-            &path("zserv.api"),
+            &path(ZEBRA),
             "--vty_socket",
             &directory.display().to_string(),
             // No telnet ports.

@@ -167,6 +167,14 @@ impl<'t> Router<'t> {
                 log: self.directory().join("stderr.log"),
                 pipes: false,
             })?);
+            if self.program == Program::Frr {
+                // A bgpd that is there before zebra tries again after ten seconds.
+                let zebra = self.directory().join(frr::ZEBRA);
+                wait::until(START, "zebra's socket", || {
+                    std::os::unix::net::UnixStream::connect(&zebra).is_ok()
+                })
+                .with_context(|| self.log())?;
+            }
         }
         wait::until(START, "the BGP daemon's control socket", || self.control("").is_ok())
             .with_context(|| format!("{:?} did not start:\n{}", self.program, self.log()))?;
