@@ -18,6 +18,7 @@ pub mod history;
 pub mod hooks;
 pub mod logging;
 pub mod metrics;
+mod paint;
 pub mod supervisor;
 pub mod tally;
 pub mod translate;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::api::{Child, Event, Ike, Redundancy, Routes, Stage, Status, Tunnel};
+use crate::paint::Paint;
 
 /// `cgwd status`.
 pub(super) fn status(status: &Status, colour: bool) -> String {
@@ -22,7 +23,7 @@ pub(super) fn status(status: &Status, colour: bool) -> String {
         for tunnel in &connection.tunnels {
             let mark = if tunnel.egress { "→" } else { " " };
             // Padding counts characters, so it is done before the colour is put on.
-            let stage = paint.stage(tunnel.stage, &format!("{:<6}", tunnel.stage.name()));
+            let stage = painted(tunnel.stage, &format!("{:<6}", tunnel.stage.name()), paint);
             let _ = writeln!(
                 text,
                 "{mark} {:name$}  {stage}  {:>7}  {:outside$}  {:interface$}  {}{}",
@@ -33,7 +34,7 @@ pub(super) fn status(status: &Status, colour: bool) -> String {
                 quality(tunnel),
                 if tunnel.drained { "  drained" } else { "" },
             );
-            details(&mut text, tunnel, &paint);
+            details(&mut text, tunnel, paint);
         }
     }
     if status.connections.iter().any(|connection| connection.tunnels.iter().any(|tunnel| tunnel.egress)) {
@@ -42,7 +43,7 @@ pub(super) fn status(status: &Status, colour: bool) -> String {
     text
 }
 
-fn details(text: &mut String, tunnel: &Tunnel, paint: &Paint) {
+fn details(text: &mut String, tunnel: &Tunnel, paint: Paint) {
     if let Some(ike) = &tunnel.ike {
         let _ = writeln!(text, "    ike     {}", ike_line(ike));
     }
@@ -70,7 +71,7 @@ fn details(text: &mut String, tunnel: &Tunnel, paint: &Paint) {
             text,
             "    {}   {}",
             if current { "error" } else { "last " },
-            paint.error(current, &line)
+            if current { paint.red(&line) } else { line }
         );
         if current && !error.remedy.is_empty() {
             let _ = writeln!(text, "    remedy  {}", error.remedy);
@@ -243,41 +244,11 @@ pub(super) fn octets(count: u64) -> String {
     if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
 }
 
-struct Paint {
-    colour: bool,
-}
-
-impl Paint {
-    fn wrap(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn bold(&self, text: &str) -> String {
-        self.wrap("1", text)
-    }
-
-    fn green(&self, text: &str) -> String {
-        self.wrap("32", text)
-    }
-
-    fn yellow(&self, text: &str) -> String {
-        self.wrap("33", text)
-    }
-
-    fn red(&self, text: &str) -> String {
-        self.wrap("31", text)
-    }
-
-    fn stage(&self, stage: Stage, text: &str) -> String {
-        match stage {
-            Stage::Up => self.green(text),
-            Stage::Down => self.red(text),
-            _ => self.yellow(text),
-        }
-    }
-
-    fn error(&self, current: bool, text: &str) -> String {
-        if current { self.red(text) } else { text.to_owned() }
+fn painted(stage: Stage, text: &str, paint: Paint) -> String {
+    match stage {
+        Stage::Up => paint.green(text),
+        Stage::Down => paint.red(text),
+        _ => paint.yellow(text),
     }
 }
 

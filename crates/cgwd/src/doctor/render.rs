@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Facts, Finding, Report, Severity, Stage};
 use crate::api;
+use crate::paint::Paint;
 
 /// Columns of the screen.
 const WIDTH: usize = 96;
@@ -14,7 +15,7 @@ const INDENT: usize = 10;
 pub fn screen(report: &Report, facts: &Facts, colour: bool) -> String {
     let paint = Paint { colour };
     let mut text = String::new();
-    heading(&mut text, report, &paint);
+    heading(&mut text, report, paint);
     let (told, info): (Vec<&Finding>, Vec<&Finding>) =
         report.findings.iter().partition(|finding| finding.severity > Severity::Info);
     let mut before: Option<&Finding> = None;
@@ -24,19 +25,19 @@ pub fn screen(report: &Report, facts: &Facts, colour: bool) -> String {
         }
         let repeated =
             before.is_some_and(|before| before.code == finding.code && before.remedy == finding.remedy);
-        self::finding(&mut text, finding, repeated, &paint);
+        self::finding(&mut text, finding, repeated, paint);
         before = Some(finding);
     }
     if before.is_some() {
         text.push('\n');
     }
-    worth_knowing(&mut text, &info, &paint);
-    ladder(&mut text, report, facts, &paint);
+    worth_knowing(&mut text, &info, paint);
+    ladder(&mut text, report, facts, paint);
     text
 }
 
 /// One line per code, with all tunnels that it concerns.
-fn worth_knowing(text: &mut String, info: &[&Finding], paint: &Paint) {
+fn worth_knowing(text: &mut String, info: &[&Finding], paint: Paint) {
     if info.is_empty() {
         return;
     }
@@ -55,7 +56,7 @@ fn worth_knowing(text: &mut String, info: &[&Finding], paint: &Paint) {
     text.push('\n');
 }
 
-fn heading(text: &mut String, report: &Report, paint: &Paint) {
+fn heading(text: &mut String, report: &Report, paint: Paint) {
     let roots = |severity| {
         report.findings.iter().filter(|f| f.severity == severity && f.because_of.is_none()).count()
     };
@@ -77,8 +78,8 @@ fn whom(finding: &Finding) -> String {
     finding.tunnel.as_ref().map_or_else(String::new, |tunnel| format!("{tunnel}  "))
 }
 
-fn finding(text: &mut String, finding: &Finding, repeated: bool, paint: &Paint) {
-    let mark = paint.severity(finding.severity, mark(Some(finding.severity)));
+fn finding(text: &mut String, finding: &Finding, repeated: bool, paint: Paint) {
+    let mark = painted(finding.severity, mark(Some(finding.severity)), paint);
     let headline = format!("{}{}: {}", whom(finding), finding.code, finding.title);
     if let Some(root) = &finding.because_of {
         wrapped(text, &format!("  {mark} "), 4, &format!("{headline} (because of {root})"));
@@ -131,7 +132,7 @@ const fn mark(worst: Option<Severity>) -> &'static str {
 }
 
 /// One rung per stage, from the bottom up as AWS's guide reads: what was looked at, and how it stands.
-fn ladder(text: &mut String, report: &Report, facts: &Facts, paint: &Paint) {
+fn ladder(text: &mut String, report: &Report, facts: &Facts, paint: Paint) {
     for stage in Stage::ALL {
         let worst = report
             .findings
@@ -140,7 +141,7 @@ fn ladder(text: &mut String, report: &Report, facts: &Facts, paint: &Paint) {
             .map(|f| f.severity)
             .max();
         let (mark, what) = if let Some(worst) = worst {
-            (paint.severity(worst, mark(Some(worst))), codes(report, stage))
+            (painted(worst, mark(Some(worst)), paint), codes(report, stage))
         } else if let Some(why) = not_looked_at(stage, facts) {
             ("-".to_owned(), why)
         } else {
@@ -239,36 +240,10 @@ fn standing(stage: Stage, facts: &Facts) -> String {
     }
 }
 
-struct Paint {
-    colour: bool,
-}
-
-impl Paint {
-    fn wrap(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn bold(&self, text: &str) -> String {
-        self.wrap("1", text)
-    }
-
-    fn green(&self, text: &str) -> String {
-        self.wrap("32", text)
-    }
-
-    fn yellow(&self, text: &str) -> String {
-        self.wrap("33", text)
-    }
-
-    fn red(&self, text: &str) -> String {
-        self.wrap("31", text)
-    }
-
-    fn severity(&self, severity: Severity, text: &str) -> String {
-        match severity {
-            Severity::Error => self.red(text),
-            Severity::Warning => self.yellow(text),
-            Severity::Info => self.green(text),
-        }
+fn painted(severity: Severity, text: &str, paint: Paint) -> String {
+    match severity {
+        Severity::Error => paint.red(text),
+        Severity::Warning => paint.yellow(text),
+        Severity::Info => paint.green(text),
     }
 }
