@@ -129,8 +129,32 @@ impl Asker {
             return Some(most);
         }
         let steps: Vec<u16> = (least..most).step_by(32).collect();
-        let Some(coarse) = self.sizes(&steps, SEARCH).last().copied() else { return Some(84) };
+        let mut came: Vec<u16> = self.sizes(&steps, SEARCH).into_iter().collect();
+        let Some(coarse) = came.last().copied() else { return Some(84) };
         let steps: Vec<u16> = (coarse + 1..most.min(coarse + 32)).collect();
-        Some(self.sizes(&steps, SEARCH).last().copied().unwrap_or(coarse))
+        came.extend(self.sizes(&steps, SEARCH));
+        Some(self.alone(&came).unwrap_or(84))
+    }
+
+    /// The largest of these, smallest first, that comes back when it is sent by itself: on a busy machine several leave
+    /// as one super-datagram all the same, without Don't Fragment, and pass where one alone does not.
+    fn alone(&mut self, came: &[u16]) -> Option<u16> {
+        if self.passes(*came.last()?) {
+            return came.last().copied();
+        }
+        let (mut low, mut high) = (0, came.len() - 1);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if came.get(middle).is_some_and(|size| self.passes(*size)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        came.get(low.checked_sub(1)?).copied()
+    }
+
+    fn passes(&mut self, size: u16) -> bool {
+        !self.sizes(&[size], SEARCH).is_empty()
     }
 }
