@@ -24,6 +24,7 @@ use crate::Event;
 use crate::counters::{Cells, Reason, Tally};
 use crate::deliver::{Delivery, Place};
 use crate::device::{Device, Link};
+use crate::early::{self, Early};
 use crate::pace::{Pace, TIMER_SLACK};
 use crate::probe;
 use crate::shared::Shared;
@@ -101,6 +102,7 @@ pub(crate) struct InboundWorker<D> {
 /// Everything behind the receive buffers.
 struct Path<D> {
     sas: Vec<Inbound>,
+    early: Early,
     delivery: Delivery<D>,
     tally: Tally,
     /// Our address of the UDP socket.
@@ -112,7 +114,8 @@ struct Path<D> {
 impl<D: Device> InboundWorker<D> {
     pub(crate) fn new(shared: Arc<Shared>, commands: Arc<Commands>, delivery: Delivery<D>) -> Self {
         let local = shared.config.local;
-        let path = Path { sas: Vec::new(), delivery, tally: Tally::default(), local, tap: None };
+        let (sas, early) = (Vec::new(), Early::default());
+        let path = Path { sas, early, delivery, tally: Tally::default(), local, tap: None };
         Self { shared, commands, udp: None, raw: None, batch: ReceiveBatch::new(BATCH, SLOT_LEN), path }
     }
 
@@ -127,7 +130,8 @@ impl<D: Device> InboundWorker<D> {
                 let waker = shared.wake_inbound.as_fd();
                 let udp: BorrowedFd<'_> = self.udp.as_ref().map_or(waker, |socket| socket.as_fd());
                 let raw: BorrowedFd<'_> = self.raw.as_ref().map_or(waker, |socket| socket.as_fd());
-                poll::wait(&[waker, udp, raw], None)
+                let patience = (!self.path.early.is_empty()).then_some(early::WAIT);
+                poll::wait(&[waker, udp, raw], patience)
             };
             match ready {
                 Ok(ready) => {
@@ -167,8 +171,13 @@ impl<D: Device> InboundWorker<D> {
             // A requester that stopped waiting does not matter: the change is made all the same.
             match command {
                 Command::Install(inbound, done) => {
+                    let spi = inbound.spi;
                     self.path.sas.push(*inbound);
                     let _ = done.try_send(());
+                    for (tos, mut packet) in self.path.early.take(spi) {
+                        self.path.esp(shared, &mut packet, tos, place(0, 0));
+                        self.path.deliver(shared, |_| &packet);
+                    }
                 }
                 Command::Retire(id) => self.path.retire(id),
                 Command::Udp(socket, done) => {
@@ -275,7 +284,8 @@ impl<D: Device> Path<D> {
         };
         let Some((order, inbound)) = self.sas.iter_mut().enumerate().find(|(_, inbound)| inbound.spi == spi)
         else {
-            return self.tally.drop(Reason::NoSa);
+            let dropped = self.early.hold(spi, tos, packet, MonotonicClock::now());
+            return self.tally.drops_of(Reason::NoSa, dropped);
         };
         let (inner, sequence) = match inbound.sa.open_in_place(packet) {
             Ok(opened) => (opened.inner, opened.sequence),
@@ -322,6 +332,10 @@ impl<D: Device> Path<D> {
 
     /// What follows every batch: counters, time stamp, signs of life.
     fn finish(&mut self, shared: &Shared) {
+        if !self.early.is_empty() {
+            let dropped = self.early.expire(MonotonicClock::now());
+            self.tally.drops_of(Reason::NoSa, dropped);
+        }
         shared.cells.publish(&self.tally);
         self.tally = Tally::default();
         if self.sas.iter().all(|inbound| !inbound.alive && inbound.tally.is_empty()) {

@@ -16,6 +16,7 @@ mod config;
 mod counters;
 mod deliver;
 mod device;
+mod early;
 mod error;
 mod event;
 mod heartbeat;

@@ -53,6 +53,13 @@ enum Command {
         /// How many octets.
         bytes: u64,
     },
+    /// Carries what is routed into a TUN, late.
+    Delay {
+        /// The TUN interface to make.
+        interface: String,
+        /// By how many milliseconds.
+        millis: u64,
+    },
     /// Runs one AWS-like tunnel endpoint of our own in the foreground, in the current namespace.
     Endpoint(Box<EndpointArgs>),
     /// Answers every IKEv2 message on UDP 500 the way an IKEv1-only peer does: INVALID_MAJOR_VERSION.
@@ -242,6 +249,7 @@ fn main() -> Result<()> {
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
             endpoint::run(&arguments.options()?)
         }
+        Command::Delay { interface, millis } => lab::delay::run(&interface, Duration::from_millis(millis)),
         Command::Ikev1Only => lab::ikev1::run(),
         Command::Demo { hold } => demo::run(demo::Options { hold }),
         Command::Bench(arguments) => lab::bench::run(&arguments),

@@ -54,6 +54,8 @@ pub struct Settings {
     pub routes: Vec<String>,
     /// Further lines inside the connection.
     pub extra: String,
+    /// Further lines inside the child.
+    pub child: String,
     /// Further lines for the daemon itself.
     pub daemon: String,
 }
@@ -89,6 +91,7 @@ impl Settings {
             initiates: false,
             routes: vec![families.lan().to_owned()],
             extra: String::new(),
+            child: String::new(),
             daemon: String::new(),
         }
     }
@@ -114,6 +117,7 @@ impl Settings {
             format!("remote_ts = {}", self.remote_ts),
             format!("esp_proposals = {}", self.esp_proposals),
             format!("start_action = {start_action}\ndpd_action = clear"),
+            self.child.clone(),
         ];
         let secret = format!("id-a = {}\nid-b = {}\nsecret = \"{}\"", self.local, self.remote, self.psk);
         format!(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cost;
+mod early;
 mod failures;
 mod fake;
 mod sameness;
@@ -29,6 +30,7 @@ pub(crate) const CBC: EspTransform = EspTransform::AesCbc(KeyBits::B128, EspInte
 /// Two gateways' halves: what one sends, the other can open.
 pub(crate) struct Bench {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: Arc<Commands>,
     pub(crate) lan: FakeTun,
     pub(crate) vpc: FakeTun,
     pub(crate) link: Arc<FakeLink>,
@@ -62,15 +64,10 @@ impl Bench {
         let out = OutboundWorker::new(Arc::clone(&shared), lan.clone(), setup.gso);
         let delivery = Delivery::new(vpc.clone(), &states);
         let mut inward = InboundWorker::new(Arc::clone(&shared), Arc::clone(&commands), delivery);
-        let (suite, keys) = (EspSuite { transform: setup.transform, esn: false }, keys(setup.transform));
-        let spi = Spi::new(0x1000).unwrap();
-        let any = || vec![TrafficSelector::any_v4(), TrafficSelector::any_v6()];
-        let selectors = Arc::new(Selectors::new(any(), any()));
-        let sa = InboundSa::new(spi, suite, &keys, 1024).unwrap();
-        let (done, _wait) = sync_channel(1);
-        let inbound = Inbound::new(1, sa, Arc::clone(&selectors), Arc::new(Cells::default()));
-        assert!(commands.push(Command::Install(Box::new(inbound), done)));
+        install(&commands, setup.transform);
         inward.take_commands(&shared);
+        let (suite, keys) = (EspSuite { transform: setup.transform, esn: false }, keys(setup.transform));
+        let (spi, selectors) = (spi(), selectors());
         let wire = Arc::clone(&link) as Wire;
         shared.publish(Some(Arc::new(Outbound {
             id: 1,
@@ -81,7 +78,7 @@ impl Bench {
             wire,
             announced: Arc::new(AtomicBool::new(false)),
         })));
-        Self { shared, lan, vpc, link, out, inward, events }
+        Self { shared, commands, lan, vpc, link, out, inward, events }
     }
 
     /// One round of the sender, which finds `packets` in its TUN.
@@ -110,6 +107,24 @@ impl Bench {
     fn raw(&self) -> bool {
         crate::device::Link::encapsulation(&*self.link) == model::Encapsulation::Esp
     }
+}
+
+fn spi() -> Spi {
+    Spi::new(0x1000).unwrap()
+}
+
+fn selectors() -> Arc<Selectors> {
+    let any = || vec![TrafficSelector::any_v4(), TrafficSelector::any_v6()];
+    Arc::new(Selectors::new(any(), any()))
+}
+
+/// Asks the receiver to take the SA that the sender seals for; its name is 1.
+pub(crate) fn install(commands: &Commands, transform: EspTransform) {
+    let suite = EspSuite { transform, esn: false };
+    let sa = InboundSa::new(spi(), suite, &keys(transform), 1024).unwrap();
+    let (done, _wait) = sync_channel(1);
+    let inbound = Inbound::new(1, sa, selectors(), Arc::new(Cells::default()));
+    assert!(commands.push(Command::Install(Box::new(inbound), done)));
 }
 
 fn config() -> TunnelConfig {
