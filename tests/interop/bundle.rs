@@ -39,6 +39,11 @@ const FILES: [&str; 17] = [
 const COMMENTS: &str = "\n# psk = \"old_Psk.Of.Last.Year\"\n# ppk = \"postquantum-preshared\"\n# private_key = \"\"\"\n\
     # -----BEGIN PRIVATE KEY-----\n# MC4CAQAwBQYDK2VwBCIEIPtestPrivateKeyOctets0123456789abcd\n# -----END PRIVATE KEY-----\n# \"\"\"\n";
 
+/// Post-quantum pre-shared keys of the two tunnels.
+const PPK_INLINE: &str = "0x1a6c7ab9d3cc5df1fa0ee1bd08d8ba2c14d5c22f0a5a6b3c9d80ef1122334455";
+/// See [`PPK_INLINE`].
+const PPK_IN_FILE: &str = "Qn1sT0zV+Yb7xkLw/3hRgPz9mUe5cJd2a8Fo4Ni6WvE=";
+
 /// Makes a bundle, checks that it is private, and unpacks it: file to content.
 fn bundle(world: &World<'_>, name: &str, arguments: &[&str]) -> Result<BTreeMap<String, Vec<u8>>> {
     let archive = world.lab.scratch().join(format!("{name}.tar.gz"));
@@ -114,6 +119,16 @@ fn a_bundle_has_everything_and_no_secret_and_anonymised_no_address() -> Result<(
     world
         .gateway
         .edit(&format!("psk = \"{}\"", Side::Two.psk()), &format!("psk_file = \"{}\"", key_file.display()))?;
+    // And a PPK inline and one in a file; strongSwan has neither.
+    let ppk_file = lab.scratch().join("tunnel2.ppk");
+    std::fs::write(&ppk_file, format!("{PPK_IN_FILE}\n"))?;
+    std::fs::set_permissions(&ppk_file, std::fs::Permissions::from_mode(0o600))?;
+    let places = [format!("ppk = \"{PPK_INLINE}\""), format!("ppk_file = \"{}\"", ppk_file.display())];
+    for (side, place) in Side::BOTH.into_iter().zip(places) {
+        let name = format!("name = \"{}\"\n", side.tunnel());
+        let lines = format!("{name}ppk_id = \"office\"\nppk_required = false\n{place}\n");
+        world.gateway.edit(&name, &lines)?;
+    }
     let text = std::fs::read_to_string(world.gateway.config())?;
     std::fs::write(world.gateway.config(), text + COMMENTS)?;
     world.start()?;
@@ -135,6 +150,8 @@ fn a_bundle_has_everything_and_no_secret_and_anonymised_no_address() -> Result<(
     let secrets = [
         Side::One.psk(),
         Side::Two.psk(),
+        PPK_INLINE,
+        PPK_IN_FILE,
         "old_Psk.Of.Last.Year",
         "postquantum-preshared",
         "MC4CAQAwBQYDK2VwBCIEIPtestPrivateKeyOctets0123456789abcd",

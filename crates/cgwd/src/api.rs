@@ -166,6 +166,9 @@ pub struct Ike {
     pub role: String,
     /// Negotiated algorithms.
     pub proposal: String,
+    /// Whether a post-quantum pre-shared key is in its keys (RFC 8784).
+    #[serde(default)]
+    pub ppk: bool,
     /// Age of the SA, across rekeys of the child but not of itself.
     pub established_seconds: f64,
     /// Until we rekey it.

@@ -110,6 +110,10 @@ codes! {
         "The peer identifies itself as somebody else",
         "The peer proved the key, but its identity is not the one configured. AWS identifies itself by the tunnel's outside address.",
         "Set the tunnel's remote identity to the identity shown, if that is the peer that you mean; or correct the outside address.";
+    IkePpkMismatch = "IKE-PPK-MISMATCH", Error,
+        "The two sides have no post-quantum pre-shared key (PPK) in common",
+        "One side requires a PPK (RFC 8784) and the other one has none, calls it otherwise, or has another key under the same name. The text says what was seen. When AUTH itself does not verify with the PPK in it, the pre-shared key, the certificates or the identities may be at fault as well.",
+        "Give both sides the same PPK, octet by octet, and the same `ppk_id`. Where the other side cannot have one (AWS today), remove the ppk keys of the tunnel, or set `ppk_required = false` until it can.";
     IkeCertRefused = "IKE-CERT-REFUSED", Error,
         "AUTHENTICATION_FAILED: the peer refuses our certificate",
         "The peer does not trust the CA of our certificate, did not get an intermediate, expects another identity, or the certificate is expired or revoked there. It does not say which.",

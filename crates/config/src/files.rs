@@ -69,7 +69,10 @@ fn unreadable(error: &std::io::Error) -> Diagnostic {
 
 /// A warning when others can read the file at `path` although it holds pre-shared keys.
 pub fn mode_warning(path: &Path, config: &Config) -> Option<Diagnostic> {
-    let inline = config.tunnels().any(|(_, tunnel)| matches!(tunnel.psk(), Some(KeySource::Inline(_))));
+    let inline = config.tunnels().any(|(_, tunnel)| {
+        let sources = [tunnel.psk(), tunnel.ppk.as_ref().map(|ppk| &ppk.source)];
+        sources.into_iter().flatten().any(|source| matches!(source, KeySource::Inline(_)))
+    });
     let mode = mode(path)?;
     if !inline || mode & OTHERS_READ == 0 {
         return None;

@@ -185,6 +185,14 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The content is no post-quantum pre-shared key.
+    #[error("{origin}: {error}")]
+    Ppk {
+        /// The file or credential.
+        origin: String,
+        /// The broken rule.
+        error: crate::InvalidPpk,
+    },
     /// The content is no key.
     #[error("{origin}: {error}; {rule}: {remedy}", rule = InvalidKey::RULE, remedy = error.remedy())]
     Invalid {

@@ -14,6 +14,7 @@ pub mod import;
 mod key;
 mod mask;
 mod parse;
+mod ppk;
 mod redact;
 pub mod schema;
 mod values;
@@ -24,6 +25,7 @@ pub use diagnostic::{Diagnostic, Label, Report, Severity};
 pub use files::{Loaded, load, mode_warning};
 pub use key::{InvalidKey, KeyError, KeySource, MAX_KEY_CHARS, MIN_KEY_CHARS, check_key};
 pub use parse::parse;
+pub use ppk::{InvalidPpk, MAX_PPK_OCTETS, MIN_PPK_OCTETS, Ppk, parse_ppk};
 pub use redact::{Redacted, redact};
 pub use values::{
     Accept, Additional, Bgp, BgpMode, Config, Connection, Control, Encapsulation, Esn, Esp, FindError, Hook,

@@ -6,8 +6,8 @@
 //! away, a key that AWS drew is still known by its looks.
 
 /// How the key of a key is spelled, in lower case.
-const NAMES: [&str; 6] =
-    ["pre-shared key", "preshared key", "pre_shared_key", "preshared_key", "presharedkey", "psk"];
+const NAMES: [&str; 7] =
+    ["pre-shared key", "preshared key", "pre_shared_key", "preshared_key", "presharedkey", "psk", "ppk"];
 
 /// AWS draws 32 characters; shorter words are names.
 const RANDOM_MIN: usize = 24;

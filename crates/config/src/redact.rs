@@ -14,7 +14,7 @@ use crate::mask::mask_secrets;
 const SECRET_WORDS: [&str; 9] =
     ["psk", "ppk", "secret", "passw", "passphrase", "private", "shared_key", "shared-key", "token"];
 /// Endings of keys that only say where a secret, or something public, is.
-const PLACES: [&str; 5] = ["_file", "_credential", "_id", "_path", "_arn"];
+const PLACES: [&str; 6] = ["_file", "_credential", "_id", "_path", "_arn", "_required"];
 
 /// A configuration without its secrets.
 #[derive(Debug)]
@@ -181,13 +181,20 @@ mod tests {
     #[test]
     fn every_secret_is_blotted_out_and_everything_else_stays() {
         let source = "[[connection]]\nid = \"vpn-1\" # note\n[[connection.tunnel]]\npsk = \"lab_Key1\" # mine\n\
-                      ppk = 'topsecretppk'\nppk_id = \"office\"\nprivate_key = \"\"\"\nMIIB\nAAAA\n\"\"\"\n\
+                      ppk = 'topsecretppk'\nppk_id = \"office\"\nppk_required = true\nprivate_key = \"\"\"\nMIIB\nAAAA\n\"\"\"\n\
                       psk_file = \"/etc/cgwd/a.psk\"\nprivate_key_credential = \"gw.key\"\n# psk = \"old_Key9\"\n";
         let redacted = redact(source);
         for gone in ["lab_Key1", "topsecretppk", "MIIB", "AAAA", "old_Key9"] {
             assert!(!redacted.text.contains(gone), "{gone} in\n{}", redacted.text);
         }
-        for stays in ["id = \"vpn-1\" # note", "# mine", "ppk_id = \"office\"", "/etc/cgwd/a.psk", "gw.key"] {
+        for stays in [
+            "id = \"vpn-1\" # note",
+            "# mine",
+            "ppk_id = \"office\"",
+            "ppk_required = true",
+            "/etc/cgwd/a.psk",
+            "gw.key",
+        ] {
             assert!(redacted.text.contains(stays), "{stays} not in\n{}", redacted.text);
         }
         assert_eq!(redacted.text.len(), source.len());

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use model::TrafficSelector;
 
 use crate::{
-    Authentication, CertificateFiles, DhGroup, EncryptionAlgorithm, IntegrityAlgorithm, Kem, KeySource,
+    Authentication, CertificateFiles, DhGroup, EncryptionAlgorithm, IntegrityAlgorithm, Kem, KeySource, Ppk,
 };
 
 /// The whole file.
@@ -395,6 +395,8 @@ pub struct Tunnel {
     pub inside: Vec<Inside>,
     /// How both sides prove who they are.
     pub authentication: Authentication,
+    /// A post-quantum pre-shared key beside that (RFC 8784).
+    pub ppk: Option<Ppk>,
     /// How we call ourselves in IKE; `customer_gateway` by default, as AWS expects; with certificates the subject of
     /// ours.
     pub local_id: Identity,

@@ -57,8 +57,14 @@ fn file_with(header: &str, line: &str) -> String {
         } else {
             without
         };
-        // And all that goes with a certificate beside it.
+        // And all that goes with a certificate or a PPK beside it.
         let mut without = without;
+        match key {
+            "ppk_file" | "ppk_credential" | "ppk" => without.push_str("ppk_id = \"office\"\n"),
+            "ppk_id" => without.push_str("ppk_file = \"/etc/cgwd/ppk\"\n"),
+            "ppk_required" => without.push_str("ppk_id = \"office\"\nppk_file = \"/etc/cgwd/ppk\"\n"),
+            _ => {}
+        }
         for other in CERTIFICATES.into_iter().take(3).filter(|other| by_certificates && *other != key) {
             if !(key.starts_with("private_key") && other.starts_with("private_key")) {
                 without.push_str(&format!("{other} = \"/etc/cgwd/{other}\"\n"));

@@ -32,6 +32,8 @@ pub struct Config {
     pub remote_identity: Identity,
     /// How both sides prove who they are (RFC 7296 §2.15).
     pub credentials: Credentials,
+    /// A post-quantum pre-shared key beside them (RFC 8784); AWS has none.
+    pub ppk: Option<Ppk>,
     /// What we offer and accept for the IKE SA, in order of preference; each is one proposal.
     pub ike_proposals: Vec<IkeProposal>,
     /// What we offer and accept for the child SA, in order of preference; each is one proposal.
@@ -84,6 +86,7 @@ impl Config {
             local_identity: Identity::from(local),
             remote_identity: Identity::from(remote),
             credentials: Credentials::Psk(psk),
+            ppk: None,
             ike_proposals: vec![IkeProposal {
                 encryption: vec![IkeCipher::AesGcm16(KeyBits::B256)],
                 prf: vec![Prf::HmacSha2_384],
@@ -133,6 +136,19 @@ impl Credentials {
             Self::Certificates(certificates) => Some(certificates),
         }
     }
+}
+
+/// A post-quantum pre-shared key (RFC 8784): mixed into the keys, so that who breaks the key exchange one day still
+/// cannot read what was recorded. It proves nothing by itself: [`Credentials`] do.
+#[derive(Clone, Debug)]
+pub struct Ppk {
+    /// What both sides call it; goes out as PPK_ID_FIXED (RFC 8784 §5.1).
+    pub id: Vec<u8>,
+    /// The key itself; at least 32 random octets (RFC 8784 §6).
+    pub key: Secret,
+    /// No IKE SA without it. Otherwise a peer that has none is taken as ever, and somebody in between who breaks the
+    /// key exchange while it runs can make it so (RFC 8784 §6).
+    pub required: bool,
 }
 
 /// An identity as it stands in an ID payload (RFC 7296 §3.5).

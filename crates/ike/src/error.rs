@@ -57,6 +57,9 @@ pub enum Failure {
     /// The peer's certificate, or what it signed, proves nothing.
     #[error("AUTHENTICATION_FAILED: {0}")]
     Certificate(#[from] CertificateProblem),
+    /// One side needs a post-quantum pre-shared key, and there is none that both have (RFC 8784).
+    #[error("AUTHENTICATION_FAILED: {0}")]
+    Ppk(#[from] PpkProblem),
     /// NO_PROPOSAL_CHOSEN: no common algorithms.
     #[error("NO_PROPOSAL_CHOSEN in {}: no common algorithms; offered: {offered}; allow one of these on the other side, or offer what it allows", .stage.exchange())]
     NoProposalChosen {
@@ -135,6 +138,7 @@ impl Failure {
             Self::AuthenticationFailed { .. }
             | Self::CertificateRefused
             | Self::Certificate(_)
+            | Self::Ppk(_)
             | Self::PeerIdentityMismatch { .. } => NotifyType::AUTHENTICATION_FAILED,
             Self::NoProposalChosen { .. } => NotifyType::NO_PROPOSAL_CHOSEN,
             Self::InvalidKe { .. } => NotifyType::INVALID_KE_PAYLOAD,
@@ -148,6 +152,70 @@ impl Failure {
             | Self::Unusable(_) => return None,
         })
     }
+}
+
+/// Why a post-quantum pre-shared key (PPK) did not do (RFC 8784 §3). Names are the configured ones or the peer's, escaped.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PpkProblem {
+    /// The responder did not say USE_PPK, and we need it.
+    #[error(
+        "the peer has no PPK for us or cannot use one (no USE_PPK in its answer), and ours is required; give it the PPK \"{id}\", or set `ppk_required = false` here"
+    )]
+    NotSupported {
+        /// What we call ours.
+        id: String,
+    },
+    /// The initiator did not say USE_PPK, and we need it.
+    #[error(
+        "the peer did not offer a PPK (no USE_PPK in its request), and ours is required; give it the PPK \"{id}\", or set `ppk_required = false` here"
+    )]
+    NotOffered {
+        /// What we call ours.
+        id: String,
+    },
+    /// The initiator said USE_PPK and then named none.
+    #[error("the peer offered a PPK and then named none (no PPK_IDENTITY); give it the PPK \"{id}\"")]
+    NotNamed {
+        /// What we call ours.
+        id: String,
+    },
+    /// The initiator named one that we do not have, and one side needs it.
+    #[error(
+        "the peer uses the PPK \"{got}\", ours is called \"{id}\"; give both sides the same PPK and the same `ppk_id`"
+    )]
+    Unknown {
+        /// What the peer calls its own.
+        got: String,
+        /// What we call ours.
+        id: String,
+    },
+    /// The responder went on without it, and we need it.
+    #[error(
+        "the peer does not use the PPK \"{id}\" (no PPK_IDENTITY in its answer), and ours is required; give it this PPK, or set `ppk_required = false` here"
+    )]
+    NotUsed {
+        /// What we call ours.
+        id: String,
+    },
+    /// The peer's proof holds without the PPK and not with it.
+    #[error(
+        "the two sides have different keys under the name \"{id}\"; give both the same PPK, octet by octet"
+    )]
+    Differs {
+        /// What both call it.
+        id: String,
+    },
+    /// AUTH does not verify when the PPK is mixed in. Whether that is the PPK's fault cannot be told.
+    #[error(
+        "{}: with the PPK \"{id}\" its key differs, or is unknown there, or else the pre-shared key, the certificates or the identities do; compare the PPK first (its name, white space, hexadecimal or text)",
+        if *.by_peer { "the peer refuses our authentication" } else { "the peer's authentication does not verify" }
+    )]
+    Unverified {
+        /// What we call ours.
+        id: String,
+        /// Who refused.
+        by_peer: bool,
+    },
 }
 
 /// Why a datagram changed nothing.

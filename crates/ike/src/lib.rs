@@ -32,10 +32,10 @@ mod window;
 
 pub use config::{
     Backoff, Config, Credentials, EspCipher, EspProposal, Identity, IkeProposal, Lifetime, Limits, Liveness,
-    Retransmit, Selection, Startup,
+    Ppk, Retransmit, Selection, Startup,
 };
 pub use endpoint::Endpoint;
-pub use error::{DropReason, Failure, Stage};
+pub use error::{DropReason, Failure, PpkProblem, Stage};
 pub use expose::ExposedKeys;
 pub use input::{Command, Input};
 pub use output::{ChildId, ChildSa, CloseReason, Notice, Output, Transmit};

@@ -134,6 +134,8 @@ pub enum Notice {
         role: Role,
         /// Algorithms, as in `status --json`.
         proposal: String,
+        /// A PPK is in its keys (RFC 8784).
+        ppk: bool,
         /// Since the attempt's first datagram.
         took: Duration,
     },

@@ -252,7 +252,7 @@ impl Endpoint {
         self.drop_datagram(DropReason::Version(major));
         for sa in self.sas.values_mut() {
             if let Sa::Initiator(sa) = sa {
-                sa.refuse(&self.ctx, Failure::UnsupportedVersion);
+                sa.refuse(&mut self.ctx, Failure::UnsupportedVersion);
             }
         }
         if major > 2 && !asked.header.flags.response() && self.mode == Mode::Open {

@@ -109,6 +109,8 @@ pub struct IkeStatus {
     pub role: Role,
     /// `AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384`; empty before it is negotiated.
     pub proposal: String,
+    /// A PPK is in its keys, or in those of an IKE SA that it replaced (RFC 8784).
+    pub ppk: bool,
     /// Since when; `None` before that.
     pub established: Option<Instant>,
     /// When we rekey it.

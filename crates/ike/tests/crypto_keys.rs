@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ike::crypto::{
     ChildKeys, CookieSecrets, IkeCipher, Integrity, KeyInputs, KeyMaterialExhausted, Prf, SaKeys,
-    SignedOctets, Suite, auth_psk, derive_child_keys, derive_rekeyed_sa_keys, derive_sa_keys,
+    SignedOctets, Suite, auth_psk, derive_child_keys, derive_rekeyed_sa_keys, derive_sa_keys, mix_ppk,
     nat_detection_hash, prf_plus, verify_psk,
 };
 use ike::wire::{DhGroup, EncrId, IntegId, PrfId, Transform};
@@ -159,6 +159,34 @@ fn ike_sa_keys_match_an_independent_derivation() {
             spi_r: spi(&record.bytes("spi_r")),
         };
         assert_sa_keys(&record, "", &derive_sa_keys(&suite(&record, ""), &inputs));
+    }
+}
+
+#[test]
+fn rfc8784_3_keys_with_a_ppk_match_an_independent_derivation_and_the_others_stay() {
+    for record in vector_file() {
+        let name = |key: &str| secret(&record, key);
+        let plain = SaKeys {
+            sk_d: name("sk_d"),
+            sk_ai: name("sk_ai"),
+            sk_ar: name("sk_ar"),
+            sk_ei: name("sk_ei"),
+            sk_er: name("sk_er"),
+            sk_pi: name("sk_pi"),
+            sk_pr: name("sk_pr"),
+        };
+        let mixed = mix_ppk(prf_named(record.text("prf")), &name("ppk"), &plain);
+        for (key, expected) in
+            [(&mixed.sk_d, "ppk_sk_d"), (&mixed.sk_pi, "ppk_sk_pi"), (&mixed.sk_pr, "ppk_sk_pr")]
+        {
+            assert_eq!(key.expose(), record.bytes(expected), "{expected}");
+        }
+        for (key, same) in
+            [(&mixed.sk_ai, &plain.sk_ai), (&mixed.sk_ar, &plain.sk_ar), (&mixed.sk_ei, &plain.sk_ei)]
+        {
+            assert_eq!(key.expose(), same.expose());
+        }
+        assert_eq!(mixed.sk_er.expose(), plain.sk_er.expose());
     }
 }
 

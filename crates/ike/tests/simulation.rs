@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use ike::crypto::{IkeCipher, Prf};
 use ike::wire::DhGroup;
-use ike::{Command, Config, EspCipher, EspProposal, IkeProposal, Input, Lifetime, Phase, Selection, Startup};
+use ike::{
+    Command, Config, EspCipher, EspProposal, IkeProposal, Input, Lifetime, Phase, Ppk, Selection, Startup,
+};
 use model::{Instant, KeyBits, Secret, SecureRng};
 use sim::SimNode;
 use simnet::{Link, SimRng, World, pcap};
@@ -29,6 +31,17 @@ const NARROW: usize = 576 - 28;
 /// What a seed may have for additional key exchanges: none, mostly.
 const ADDITIONAL: [&[DhGroup]; 5] =
     [&[], &[], &[], &[DhGroup::ML_KEM_768], &[DhGroup::ML_KEM_512, DhGroup::CURVE25519]];
+/// Which node may have a PPK, and whether it is required: none, mostly.
+const PPKS: [[Option<bool>; 2]; 8] = [
+    [None, None],
+    [None, None],
+    [None, None],
+    [None, None],
+    [Some(true), Some(true)],
+    [Some(false), Some(true)],
+    [Some(false), Some(false)],
+    [Some(false), None],
+];
 /// After the network has healed, one tunnel must stand within this time: a dead peer is noticed in 25.5 s,
 /// a superfluous SA is given up within 31 s + 15.5 s, a half-open one within 30 s.
 const DEADLINE: Duration = Duration::from_secs(100);
@@ -71,6 +84,8 @@ struct Scenario {
     sleeps: bool,
     /// Both prove themselves by certificates instead of a key.
     certificates: bool,
+    /// A PPK beside that (RFC 8784): whether it is required, of each node that has one.
+    ppk: [Option<bool>; 2],
     chaos: Duration,
 }
 
@@ -117,6 +132,7 @@ impl Scenario {
             additional: of(19).pick(&ADDITIONAL),
             sleeps: of(18).chance(200),
             certificates: of(20).chance(100),
+            ppk: of(21).pick(&PPKS),
             chaos,
         }
     }
@@ -149,6 +165,11 @@ fn config(scenario: &Scenario, rng: &mut SimRng, first: bool) -> Config {
     if scenario.certificates {
         sim::certificates::prove(&mut config, first);
     }
+    config.ppk = scenario.ppk[usize::from(!first)].map(|required| Ppk {
+        id: b"simulated".to_vec(),
+        key: Secret::from(&b"a simulated key of 32 octets and more"[..]),
+        required,
+    });
     let mut groups = vec![DhGroup::CURVE25519];
     if scenario.groups {
         groups.push(DhGroup::ECP_256);
@@ -345,6 +366,10 @@ impl Run {
         let (ia, ib) = (sa.ike.ok_or("no IKE SA")?, sb.ike.ok_or("no IKE SA")?);
         if (ia.spi_i, ia.spi_r) != (ib.spi_i, ib.spi_r) {
             return Err("different IKE SAs".to_owned());
+        }
+        let both = self.scenario.ppk.iter().all(Option::is_some);
+        if (ia.ppk, ib.ppk) != (both, both) {
+            return Err(format!("PPK used: {} and {}", ia.ppk, ib.ppk));
         }
         let (ca, cb) = (sa.child.ok_or("no active child")?, sb.child.ok_or("no active child")?);
         if (ca.spi_in, ca.spi_out) != (cb.spi_out, cb.spi_in) {

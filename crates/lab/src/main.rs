@@ -150,6 +150,9 @@ struct EndpointArgs {
     /// Key exchanges after the first in both phases, such as ML-KEM-768: what AWS does not have.
     #[arg(long, value_name = "KEM", num_args = 1.., value_parser = kem)]
     kem: Vec<u16>,
+    /// A post-quantum pre-shared key, required: its name, `=`, and the text of the key. For the laboratory alone.
+    #[arg(long, value_name = "ID=KEY", value_parser = ppk)]
+    ppk: Option<ike::Ppk>,
     /// AWS's AS number: a dynamic connection, with BGP over the inside addresses.
     #[arg(long, value_name = "ASN")]
     bgp: Option<u32>,
@@ -178,6 +181,12 @@ fn kem(name: &str) -> Result<u16, String> {
     let named = |kem: &ike::wire::DhGroup| kem.to_string().replace('_', "-").eq_ignore_ascii_case(name);
     let kem = ike::crypto::KEMS.into_iter().find(named);
     kem.map(|kem| kem.0).ok_or_else(|| format!("there is no {name}"))
+}
+
+/// A required PPK.
+fn ppk(text: &str) -> Result<ike::Ppk, String> {
+    let (id, key) = text.split_once('=').ok_or("write ID=KEY")?;
+    Ok(ike::Ppk { id: id.as_bytes().to_vec(), key: Secret::from(key.as_bytes()), required: true })
 }
 
 impl EndpointArgs {
@@ -212,6 +221,7 @@ impl EndpointArgs {
             rekey_fuzz: self.rekey_fuzz,
             replay_window: self.replay_window,
             additional: self.kem,
+            ppk: self.ppk,
             bgp: self.bgp.map(|asn| BgpOptions {
                 asn,
                 customer_asn: self.customer_asn,

@@ -20,6 +20,27 @@ const PLUGINS: &str = "random nonce aes sha1 sha2 hmac pem pkcs1 x509 pubkey ope
                        pkcs8 \
                        kernel-libipsec kernel-netlink socket-default vici updown counters";
 
+/// A post-quantum pre-shared key (RFC 8784).
+#[derive(Clone, Debug)]
+pub struct Ppk {
+    /// What both sides call it.
+    pub id: String,
+    /// In swanctl's notation: text, or `0x` and hexadecimal digits.
+    pub secret: String,
+    /// No IKE SA without it.
+    pub required: bool,
+}
+
+impl Ppk {
+    fn connection(&self) -> String {
+        format!("ppk_id = {}\nppk_required = {}", self.id, if self.required { "yes" } else { "no" })
+    }
+
+    fn secret(&self) -> String {
+        format!("ppk-aws {{\nid-a = {}\nsecret = \"{}\"\n}}\n", self.id, self.secret)
+    }
+}
+
 /// What one endpoint is told to do.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -32,6 +53,8 @@ pub struct Settings {
     /// `local_id` and `remote_id` prove themselves by certificates instead of the key: a directory with `aws.crt`,
     /// `aws.key`, the intermediate `sub.crt` and the root `root.crt`.
     pub certificates: Option<PathBuf>,
+    /// A post-quantum pre-shared key beside that.
+    pub ppk: Option<Ppk>,
     /// Who it is; an address by default.
     pub local_id: String,
     /// Who we are to it; an address by default.
@@ -74,6 +97,7 @@ impl Settings {
             remote: families.gateway(),
             psk: side.psk().to_owned(),
             certificates: None,
+            ppk: None,
             local_id: families.endpoint(side).to_string(),
             remote_id: families.gateway().to_string(),
             inside: families.inside(side),
@@ -110,6 +134,7 @@ impl Settings {
             format!("local {{\n auth = {method}\n id = \"{}\"{certs}\n}}", self.local_id),
             format!("remote {{\n auth = {method}\n id = \"{}\"\n}}", self.remote_id),
             "encap = yes\nmobike = no\ndpd_delay = 10s\nunique = replace\nkeyingtries = 0".to_owned(),
+            self.ppk.as_ref().map(Ppk::connection).unwrap_or_default(),
             self.extra.clone(),
         ];
         let child = [
@@ -120,9 +145,10 @@ impl Settings {
             self.child.clone(),
         ];
         let secret = format!("id-a = {}\nid-b = {}\nsecret = \"{}\"", self.local, self.remote, self.psk);
+        let ppk = self.ppk.as_ref().map(Ppk::secret).unwrap_or_default();
         format!(
             "connections {{\naws {{\n{}\nchildren {{\nnet {{\n{}\n}}\n}}\n}}\n}}\nsecrets {{\nike-aws \
-             {{\n{secret}\n}}\n}}\n",
+             {{\n{secret}\n}}\n{ppk}}}\n",
             connection.join("\n"),
             child.join("\n"),
         )
@@ -138,6 +164,8 @@ pub struct Sa {
     pub spi_i: String,
     /// `AES_GCM_16-256/PRF_HMAC_SHA2_384/ECP_384`, put together from the parts.
     pub proposal: String,
+    /// A PPK is in its keys.
+    pub ppk: bool,
     /// Its child SAs.
     pub children: Vec<Child>,
 }
@@ -386,6 +414,7 @@ fn read_sa(tree: &serde_json::Value) -> Sa {
         state: text(sa, "state"),
         spi_i: text(sa, "initiator-spi"),
         proposal: suite(sa),
+        ppk: sa["ppk"] == "yes",
         children: children
             .into_iter()
             .map(|child| Child {

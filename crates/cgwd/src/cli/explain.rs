@@ -114,6 +114,10 @@ fn tunnel(text: &mut String, connection: &config::Connection, tunnel: &config::T
     let _ = writeln!(text, "  {} on {} to {}", tunnel.name, tunnel.interface, tunnel.outside);
     let _ = writeln!(text, "    sends from   {from}");
     proof(text, connection, tunnel);
+    if let Some(ppk) = &tunnel.ppk {
+        let need = if ppk.required { "no IKE SA without it" } else { "a peer without it is taken too" };
+        let _ = writeln!(text, "    PPK          {}; {need}", ppk.id);
+    }
     for inside in &tunnel.inside {
         let _ = writeln!(text, "    inside       {} (AWS {})", inside.ours, inside.aws);
     }

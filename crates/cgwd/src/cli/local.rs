@@ -98,11 +98,19 @@ pub(super) fn check(check: &Check) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Certificates are looked at too: a file that cannot be used is found before the daemon is started.
+/// Certificates and PPKs are looked at too: a file that cannot be used is found before the daemon is started.
 fn proofs(config: &config::Config) -> Result<(), Failure> {
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     for (connection, tunnel) in config.tunnels().filter(|(_, tunnel)| tunnel.certificates().is_some()) {
         match certificates::credentials(connection, tunnel, directory.as_deref(), Instant::ZERO) {
+            Err(error) if !error.is_for_the_daemon_only() => {
+                return Err(Failure::new(EXIT_FAILED, format!("cgwd: {error}")));
+            }
+            _ => {}
+        }
+    }
+    for (connection, tunnel) in config.tunnels() {
+        match certificates::ppk(connection, tunnel, directory.as_deref()) {
             Err(error) if !error.is_for_the_daemon_only() => {
                 return Err(Failure::new(EXIT_FAILED, format!("cgwd: {error}")));
             }

@@ -84,11 +84,12 @@ fn ike_line(ike: &Ike) -> String {
         return format!("{}, {}", ike.state, ike.role);
     }
     format!(
-        "{} for {}, {}, {}, rekey in {}, {} so far",
+        "{} for {}, {}, {}{}, rekey in {}, {} so far",
         ike.state,
         span(ike.established_seconds),
         ike.role,
         ike.proposal,
+        if ike.ppk { " with PPK" } else { "" },
         span(ike.rekey_in_seconds),
         ike.rekeys
     )

@@ -21,6 +21,7 @@ pub(super) const CODES: &[&Known] = &[
     &PSK_TWICE,
     &ID_MISMATCH,
     &VERSION,
+    &PPK,
     &CERT_REFUSED,
     &CERT_EXPIRED,
     &CERT_NOT_YET,
@@ -66,6 +67,7 @@ pub(super) const VERSION: Known = daemon(
     "The tunnel does not come up; INVALID_MAJOR_VERSION, or silence.",
 );
 const NOT_UP: &str = "The tunnel does not come up; AUTHENTICATION_FAILED.";
+pub(super) const PPK: Known = daemon(Code::IkePpkMismatch, Stage::Ike, &[], NOT_UP);
 pub(super) const CERT_REFUSED: Known = daemon(Code::IkeCertRefused, Stage::Ike, &[6], NOT_UP);
 pub(super) const CERT_EXPIRED: Known = daemon(Code::IkeCertExpired, Stage::Ike, &[6], NOT_UP);
 pub(super) const CERT_NOT_YET: Known = daemon(Code::IkeCertNotYetValid, Stage::Ike, &[6], NOT_UP);
@@ -152,7 +154,8 @@ pub(super) const BOTH: Known = Known {
 };
 
 /// Last errors that are told as they come.
-const TOLD: [&Known; 18] = [
+const TOLD: [&Known; 19] = [
+    &PPK,
     &CERT_REFUSED,
     &CERT_EXPIRED,
     &CERT_NOT_YET,

@@ -33,6 +33,7 @@ fn whole(name: &str) -> Tunnel {
             spi_r: "2".repeat(16),
             role: "initiator".to_owned(),
             proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".to_owned(),
+            ppk: false,
             established_seconds: 3.0,
             rekey_in_seconds: 20_000.0,
             expires_in_seconds: 28_800.0,

@@ -28,7 +28,7 @@ use crate::api::{self, Stage};
 use crate::catalog::Code;
 use crate::tally::{Reading, Tally};
 use crate::translate;
-use crate::translate::certificates::unix_seconds;
+use crate::translate::certificates::{Proof, unix_seconds};
 use crate::translate::failure::Finding;
 use crate::translate::ike_config::ike_config;
 use crate::tunnel::echo;
@@ -58,21 +58,10 @@ pub(super) struct Line {
     pub(super) underlay: Option<NextHop>,
     /// Keys on their way to [`super::keylog`].
     exposed: Vec<ExposedKeys>,
-    credentials: Credentials,
+    proof: Proof,
     expiry: Expiry,
     trials: Trials,
     state: State,
-}
-
-/// Whether both prove the same in the same way.
-fn same(a: &Credentials, b: &Credentials) -> bool {
-    match (a, b) {
-        (Credentials::Psk(a), Credentials::Psk(b)) => a.expose() == b.expose(),
-        (Credentials::Certificates(a), Credentials::Certificates(b)) => {
-            a.credential.same(&b.credential) && a.trust.same(&b.trust) && a.padding == b.padding
-        }
-        _ => false,
-    }
 }
 
 enum State {
@@ -100,7 +89,7 @@ impl Line {
         id: LineId,
         connection: Rc<config::Connection>,
         config: config::Tunnel,
-        credentials: Credentials,
+        proof: Proof,
         now: Instant,
     ) -> Self {
         let probe = Settings { interval: config.probe.interval, misses_max: config.probe.loss };
@@ -117,7 +106,7 @@ impl Line {
             egress: false,
             underlay: None,
             exposed: Vec::new(),
-            credentials,
+            proof,
             expiry: Expiry::default(),
             trials: Trials::default(),
             state: State::Waiting { retry_at: now },
@@ -155,7 +144,7 @@ impl Line {
         let preference = other.config.preference;
         let interface_given = other.config.interface_given;
         let alike = config::Tunnel { preference, interface_given, ..self.config.clone() };
-        alike == other.config && same(&self.credentials, &other.credentials)
+        alike == other.config && self.proof.same(&other.proof)
     }
 
     /// Keys of SAs made since the last time; none unless they are wanted.
@@ -179,7 +168,7 @@ impl Line {
 
     /// The pre-shared key, for comparison with another tunnel's.
     pub(super) fn psk(&self) -> Option<&Secret> {
-        match &self.credentials {
+        match &self.proof.credentials {
             Credentials::Psk(key) => Some(key),
             Credentials::Certificates(_) => None,
         }
@@ -187,17 +176,17 @@ impl Line {
 
     /// What the status says of certificates.
     pub(super) fn certificate(&self) -> Option<api::Certificate> {
-        self.expiry.status(&self.credentials, unix_seconds())
+        self.expiry.status(&self.proof.credentials, unix_seconds())
     }
 
     /// Tells the negotiator what time it is, and warns of what ends soon.
     pub(super) fn tell_time(&mut self, sockets: &Sockets, now: Instant, out: &mut Vec<Reaction>) {
-        if self.credentials.certificates().is_none() {
+        if self.proof.credentials.certificates().is_none() {
             return;
         }
         let unix_seconds = unix_seconds();
         self.input(Input::WallClock { unix_seconds }, sockets, now, out);
-        let findings = self.expiry.due(&self.credentials, unix_seconds);
+        let findings = self.expiry.due(&self.proof.credentials, unix_seconds);
         out.extend(findings.into_iter().map(|finding| Reaction::Event(finding, None)));
     }
 
@@ -212,7 +201,8 @@ impl Line {
         if let State::Running(running) = &self.state
             && self.trials.may_try_key(now)
         {
-            let config = ike_config(&self.config, running.local, Credentials::Psk(psk));
+            let proof = Proof { credentials: Credentials::Psk(psk), ppk: self.proof.ppk.clone() };
+            let config = ike_config(&self.config, running.local, proof);
             // The first datagram cannot settle anything.
             let _ = self.trials.try_key(config, of, sockets, now);
         }
@@ -222,7 +212,8 @@ impl Line {
     pub(super) fn ask_version(&mut self, of: Code, sockets: &Sockets, now: Instant) {
         if let State::Running(running) = &self.state {
             // The key is not needed; what never leaves cannot leak.
-            let config = ike_config(&self.config, running.local, Credentials::Psk(Secret::new(Vec::new())));
+            let proof = Proof { credentials: Credentials::Psk(Secret::new(Vec::new())), ppk: None };
+            let config = ike_config(&self.config, running.local, proof);
             self.trials.ask_version(config, of, sockets, now);
         }
     }

@@ -42,7 +42,7 @@ use crate::catalog::{Code, Severity};
 use crate::events::{Subject, Timeline};
 use crate::history::Recorder;
 use crate::hooks::Hooks;
-use crate::translate::certificates::{self, CredentialError};
+use crate::translate::certificates::{CredentialError, Proof};
 use crate::translate::failure::Finding;
 use crate::tunnel::health::Reaction;
 use inbox::{Incoming, LineId};
@@ -97,7 +97,7 @@ impl Supervisor {
         for connection in &config.connections {
             let shared = Rc::new(connection.clone());
             for tunnel in &connection.tunnels {
-                let proof = certificates::credentials(connection, tunnel, credentials.as_deref(), now)?;
+                let proof = Proof::read(connection, tunnel, credentials.as_deref(), now)?;
                 let id = LineId(self.next_line);
                 self.next_line += 1;
                 lines.push(Line::new(id, Rc::clone(&shared), tunnel.clone(), proof, now));

@@ -79,6 +79,7 @@ fn ike(sa: &ike::IkeStatus, now: Instant) -> api::Ike {
         spi_r: sa.spi_r.to_string(),
         role: sa.role.name().to_owned(),
         proposal: sa.proposal.clone(),
+        ppk: sa.ppk,
         established_seconds: sa.established.map_or(0.0, |at| seconds(now - at)),
         rekey_in_seconds: sa.rekey_due.map_or(0.0, |at| seconds(at - now)),
         expires_in_seconds: sa.expires.map_or(0.0, |at| seconds(at - now)),

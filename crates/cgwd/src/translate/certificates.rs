@@ -59,6 +59,63 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// What a tunnel proves itself by, and mixes into its keys.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// A pre-shared key, or certificates.
+    pub credentials: Credentials,
+    /// A post-quantum pre-shared key beside them (RFC 8784).
+    pub ppk: Option<ike::Ppk>,
+}
+
+impl Proof {
+    /// Reads it; `directory` is the value of `$CREDENTIALS_DIRECTORY`.
+    ///
+    /// # Errors
+    /// As [`credentials`].
+    pub fn read(
+        connection: &config::Connection,
+        tunnel: &config::Tunnel,
+        directory: Option<&Path>,
+        now: Instant,
+    ) -> Result<Self, CredentialError> {
+        let credentials = credentials(connection, tunnel, directory, now)?;
+        Ok(Self { credentials, ppk: ppk(connection, tunnel, directory)? })
+    }
+
+    /// Whether both prove the same in the same way.
+    pub fn same(&self, other: &Self) -> bool {
+        let ppks = match (&self.ppk, &other.ppk) {
+            (Some(a), Some(b)) => {
+                a.id == b.id && a.key.expose() == b.key.expose() && a.required == b.required
+            }
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        ppks && match (&self.credentials, &other.credentials) {
+            (Credentials::Psk(a), Credentials::Psk(b)) => a.expose() == b.expose(),
+            (Credentials::Certificates(a), Credentials::Certificates(b)) => {
+                a.credential.same(&b.credential) && a.trust.same(&b.trust) && a.padding == b.padding
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Reads the tunnel's post-quantum pre-shared key, if it has one.
+///
+/// # Errors
+/// When it cannot be fetched, or is none.
+pub fn ppk(
+    connection: &config::Connection,
+    tunnel: &config::Tunnel,
+    directory: Option<&Path>,
+) -> Result<Option<ike::Ppk>, CredentialError> {
+    let Some(ppk) = &tunnel.ppk else { return Ok(None) };
+    let name = || format!("{} {}", connection.id, tunnel.name);
+    let key = ppk.fetch(directory).map_err(|error| CredentialError::Key { tunnel: name(), error })?;
+    Ok(Some(ike::Ppk { id: ppk.id.clone().into_bytes(), key, required: ppk.required }))
+}
+
 /// Reads what the tunnel authenticates by; `directory` is the value of `$CREDENTIALS_DIRECTORY`.
 ///
 /// # Errors

@@ -37,6 +37,7 @@ fn code(failure: &Failure) -> Code {
         Failure::PeerIdentityMismatch { .. } => Code::IkeIdMismatch,
         Failure::CertificateRefused => Code::IkeCertRefused,
         Failure::Certificate(problem) => certificate(problem),
+        Failure::Ppk(_) => Code::IkePpkMismatch,
         Failure::UnsupportedCritical(_) | Failure::ProtocolViolation { .. } | Failure::NegotiationLoop => {
             Code::IkeProtocol
         }
@@ -87,10 +88,11 @@ fn is_child_error(kind: ike::wire::NotifyType) -> bool {
 pub fn event(notice: &Notice) -> Option<(Finding, Option<Duration>)> {
     let event = |code, text: String| Some((Finding { code, text }, None));
     match notice {
-        Notice::IkeEstablished { role, proposal, took, .. } => Some((
-            Finding { code: Code::IkeUp, text: format!("IKE SA established as {}, {proposal}", role.name()) },
-            Some(*took),
-        )),
+        Notice::IkeEstablished { role, proposal, ppk, took, .. } => {
+            let ppk = if *ppk { " with PPK" } else { "" };
+            let text = format!("IKE SA established as {}, {proposal}{ppk}", role.name());
+            Some((Finding { code: Code::IkeUp, text }, Some(*took)))
+        }
         Notice::ChildEstablished { spi_in, spi_out, proposal, .. } => {
             event(Code::IpsecUp, format!("child SA established, {proposal}, SPI in {spi_in} out {spi_out}"))
         }
@@ -151,6 +153,8 @@ mod tests {
             (Failure::InvalidKe { stage: Stage::SaInit, wanted: DhGroup(2) }, "IKE-NO-PROPOSAL"),
             (Failure::TsUnacceptable { offered: String::new(), by_peer: true }, "IPSEC-TS-UNACCEPTABLE"),
             (Failure::CertificateRefused, "IKE-CERT-REFUSED"),
+            (ike::PpkProblem::NotSupported { id: String::new() }.into(), "IKE-PPK-MISMATCH"),
+            (ike::PpkProblem::Unverified { id: String::new(), by_peer: true }.into(), "IKE-PPK-MISMATCH"),
             (CertificateProblem::Expired { subject: String::new(), not_after: 0 }.into(), "IKE-CERT-EXPIRED"),
             (CertificateProblem::Revoked { subject: String::new() }.into(), "IKE-CERT-REVOKED"),
             (CertificateProblem::Untrusted { subject: String::new() }.into(), "IKE-CERT-UNTRUSTED"),

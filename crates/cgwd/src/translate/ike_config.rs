@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::certificates::Proof;
 use config::{EncryptionAlgorithm, IntegrityAlgorithm};
-use ike::Credentials;
 use ike::certificate::{Credential, DistinguishedName};
 use ike::crypto::{IkeCipher, Integrity, Prf};
 use ike::wire::DhGroup;
@@ -16,8 +16,9 @@ pub const PORT_IKE: u16 = 500;
 /// The port of IKE and ESP behind NAT (RFC 3948).
 pub const PORT_NAT_T: u16 = 4500;
 
-/// The negotiator's view of a tunnel that sends from `local` and proves itself by `credentials`.
-pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, credentials: Credentials) -> ike::Config {
+/// The negotiator's view of a tunnel that sends from `local` and proves itself by `proof`.
+pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, proof: Proof) -> ike::Config {
+    let Proof { credentials, ppk } = proof;
     let ours = credentials.certificates().map(|certificates| &*certificates.credential);
     ike::Config {
         local: SocketAddr::new(local, PORT_IKE),
@@ -39,6 +40,7 @@ pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, credentials: Credentia
         liveness: liveness(tunnel.dpd_timeout),
         fragment_size: Some(tunnel.ike.fragment_size.min(tunnel.path_mtu)),
         credentials,
+        ppk,
         ..ike::Config::new(local, tunnel.outside, Secret::new(Vec::new()))
     }
 }

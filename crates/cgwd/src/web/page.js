@@ -181,7 +181,7 @@ function facts(show, tunnel) {
   show.address(`AWS ${tunnel.outside_ip}, ${tunnel.interface} ${tunnel.inside_ip || "without inside address"}, MTU ${tunnel.mtu}`);
   show.ike(ike && ike.proposal ? `${span(ike.established_seconds)} old, rekey in ${span(ike.rekey_in_seconds)}, ${ike.rekeys} so far` : null);
   show.child(child ? `${span(child.established_seconds)} old, rekey in ${span(child.rekey_in_seconds)}, ${child.rekeys} so far` : null);
-  show.algorithms(child && ike ? `IKE ${ike.proposal}, ESP ${child.proposal} in ${child.encapsulation === "udp" ? "UDP 4500" : "protocol 50"}` : null);
+  show.algorithms(child && ike ? `IKE ${ike.proposal}${ike.ppk ? " with PPK" : ""}, ESP ${child.proposal} in ${child.encapsulation === "udp" ? "UDP 4500" : "protocol 50"}` : null);
   show.bgp(bgp ? `${bgp.state}${bgp.uptime_seconds == null ? "" : ` for ${span(bgp.uptime_seconds)}`} with AS ${bgp.asn}: ${bgp.received} prefixes in, ${bgp.accepted} used, ${bgp.advertised} out` : null);
   show.traffic(child ? `${octets(child.rx_bytes)} in, ${octets(child.tx_bytes)} out` : null);
   const drops = child ? Object.entries(child.drops).filter(([, count]) => count > 0) : [];

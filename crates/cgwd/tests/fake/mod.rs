@@ -203,6 +203,7 @@ fn tunnel(name: &str, outside: &str, stage: Stage, egress: bool) -> Tunnel {
             spi_r: "00000000cafebabe".to_owned(),
             role: "initiator".to_owned(),
             proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".to_owned(),
+            ppk: false,
             established_seconds: 3.2,
             rekey_in_seconds: 20_000.0,
             expires_in_seconds: 28_800.0,

@@ -7,6 +7,7 @@ mod check;
 mod connection;
 mod hook;
 pub(crate) mod inside;
+mod ppk;
 mod reader;
 mod scalar;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use super::certificate::authentication;
 use super::connection::identifier;
+use super::ppk::ppk;
 use super::reader::{At, Reader, nearest, one_of, shorten};
 use super::{inside, scalar, section};
 use crate::key::is_weak_key;
@@ -67,6 +68,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults<'_>) -> Op
     let addresses = addresses(reader, by_certificates);
     let inside = inside::inside(reader, peer);
     let authentication = authentication(reader, peer);
+    let ppk = ppk(reader, peer);
     let local_id = identity(reader, "local_id", by_certificates);
     let remote_id = identity(reader, "remote_id", by_certificates);
     let ike = section(reader, &schema::IKE, "ike", |r| ike(r, peer)).unwrap_or_else(default_ike);
@@ -95,6 +97,7 @@ pub(super) fn tunnel(reader: &mut Reader<'_, '_>, defaults: &Defaults<'_>) -> Op
         customer_gateway,
         bind,
         authentication: authentication?,
+        ppk,
         local_id: local_id.unwrap_or(match by_certificates {
             true => Identity::Subject,
             false => Identity::Address(customer_gateway),

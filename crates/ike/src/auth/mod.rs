@@ -3,6 +3,7 @@
 //! Turns configured identities into ID payloads and back and compares them exactly (RFC 7296 §3.5: type and
 //! octets; a distinguished name by its attributes). The methods are below: the pre-shared key, and signatures.
 
+pub(crate) mod ppk;
 pub(crate) mod psk;
 pub(crate) mod signature;
 

@@ -57,6 +57,17 @@ pub fn derive_sa_keys(suite: &Suite, inputs: &KeyInputs<'_>) -> SaKeys {
     expand(suite, &skeyseed, inputs)
 }
 
+/// The same keys with a post-quantum pre-shared key mixed into those that make others and prove identities
+/// (RFC 8784 §3): SK_d = prf+(PPK, SK_d'), and so SK_pi and SK_pr. Only for IKE_AUTH and what follows it, once: a rekey
+/// starts from the SK_d that has it.
+pub fn mix_ppk(prf: Prf, ppk: &Secret, keys: &SaKeys) -> SaKeys {
+    let mix = |key: &Secret| {
+        let [mixed] = cut(prf, ppk, &[key.expose()], [key.expose().len()]);
+        mixed
+    };
+    SaKeys { sk_d: mix(&keys.sk_d), sk_pi: mix(&keys.sk_pi), sk_pr: mix(&keys.sk_pr), ..keys.clone() }
+}
+
 /// Keys of an IKE SA that replaces another (RFC 7296 §2.18): SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr).
 ///
 /// `old_prf` and `old_sk_d` belong to the SA being replaced, `suite` and `inputs` to the new one.

@@ -21,7 +21,7 @@ pub use auth::{IntermediateAuth, SignedOctets, auth_psk, verify_psk};
 pub use cookie::CookieSecrets;
 pub use keys::{
     ChildKeys, KeyInputs, SaKeys, derive_child_keys, derive_multiple_child_keys, derive_multiple_sa_keys,
-    derive_rekeyed_sa_keys, derive_sa_keys,
+    derive_rekeyed_sa_keys, derive_sa_keys, mix_ppk,
 };
 pub use kx::{
     BadPublicValue, GROUPS, KEMS, KeyPair, UnsupportedGroup, check_public, is_kem, is_supported,

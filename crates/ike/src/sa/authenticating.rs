@@ -9,8 +9,9 @@ use super::Ctx;
 use super::child::ChildOffer;
 use super::established::Established;
 use super::nat::Path;
+use crate::auth::Claim;
+use crate::auth::ppk::{self, Judged};
 use crate::auth::psk::Transcript;
-use crate::auth::{self, Claim};
 use crate::certificate::Hashes;
 use crate::config::Config;
 use crate::crypto::{
@@ -20,7 +21,6 @@ use crate::error::{DropReason, Failure, Stage};
 use crate::fragment::{Complete, Flight, Opened, Reassembly, Sizes};
 use crate::message::{self, Parts};
 use crate::negotiate;
-use crate::output::Notice;
 use crate::status::Role;
 use crate::window::{RequestWindow, Tick};
 use crate::wire::{
@@ -57,6 +57,10 @@ pub(crate) struct Agreed {
     pub(crate) fragmentation: bool,
     /// The hashes that the peer can verify signatures with (RFC 7427 §4).
     pub(crate) hashes: Option<Hashes>,
+    /// Both sides said USE_PPK (RFC 8784 §3)...
+    pub(crate) use_ppk: bool,
+    /// ...and IKE_AUTH mixed the PPK into `keys`.
+    pub(crate) ppk: bool,
     pub(crate) started: Instant,
     /// The input that began it, see [`Ctx::turn`].
     pub(crate) turn: u64,
@@ -68,11 +72,11 @@ impl Agreed {
         Sizes::new(config, &self.path).filter(|_| self.fragmentation)
     }
 
-    /// What AUTH is computed over.
-    pub(crate) fn transcript(&self) -> Transcript<'_> {
+    /// What AUTH is computed over: with our own keys, or those that have a PPK in them.
+    pub(crate) fn transcript<'a>(&'a self, keys: &'a SaKeys) -> Transcript<'a> {
         Transcript {
             prf: self.suite.prf,
-            keys: &self.keys,
+            keys,
             request: &self.request,
             response: &self.response,
             ni: &self.ni,
@@ -202,8 +206,7 @@ impl Authenticating {
     }
 
     fn send_auth(&mut self, ctx: &mut Ctx) {
-        let proof = auth::prove(ctx, &self.agreed.transcript(), Role::Initiator, self.agreed.hashes);
-        let mut payloads = match proof {
+        let mut payloads = match ppk::prove_as_initiator(ctx, &self.agreed) {
             Ok(payloads) => payloads,
             // Nothing is sent, and the attempt ends with the next tick.
             Err(failure) => {
@@ -285,7 +288,7 @@ impl Authenticating {
     }
 
     /// Acts on a protected answer. The SPI of a child that does not come to be is given back.
-    pub(crate) fn conclude(self, ctx: &mut Ctx, verified: Option<Verified>) -> Outcome {
+    pub(crate) fn conclude(mut self, ctx: &mut Ctx, verified: Option<Verified>) -> Outcome {
         let spi_in = self.offer.spi_in;
         let Some(verified) = verified else {
             ctx.free_spi(spi_in);
@@ -296,8 +299,8 @@ impl Authenticating {
             return self.conclude_key(ctx, verified);
         }
         let parts = Parts::new(verified.outer.into_iter().chain(verified.payloads));
-        let shown = match self.authenticate(ctx, &parts) {
-            Ok(shown) => shown,
+        let judged = match self.authenticate(ctx, &parts) {
+            Ok(judged) => judged,
             Err(failure) => {
                 if parts.auth.is_some() {
                     // The peer believes the SA established: tell it, once, without waiting for an answer.
@@ -307,7 +310,8 @@ impl Authenticating {
                 return Outcome::Failed(failure);
             }
         };
-        shown.into_iter().for_each(|notice| ctx.notice(notice));
+        judged.shown.into_iter().for_each(|notice| ctx.notice(notice));
+        self.agreed.take(judged.mixed);
         let Self { agreed, offer, .. } = self;
         let (ni, nr) = (agreed.ni.clone(), agreed.nr.clone());
         let mut sa = Established::first(ctx, Role::Initiator, agreed);
@@ -354,14 +358,17 @@ impl Authenticating {
         advanced.map(drop).ok_or(violation("the chosen algorithms do not go together"))
     }
 
-    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<Option<Notice>, Failure> {
+    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<Judged, Failure> {
         if let Some(kind) = parts.critical {
             return Err(Failure::UnsupportedCritical(kind));
         }
         let (Some(id), Some(auth)) = (&parts.id_r, &parts.auth) else {
             let offered = negotiate::describe(&self.offer.sa(&ctx.config));
             return Err(match parts.error() {
-                Some(error) => Failure::from_notify(error, Stage::Auth, &offered),
+                Some(error) => {
+                    let failure = Failure::from_notify(error, Stage::Auth, &offered);
+                    ppk::refused(ctx, &self.agreed, failure)
+                }
                 None => Failure::ProtocolViolation { stage: Stage::Auth, what: "IDr or AUTH is missing" },
             });
         };
@@ -369,7 +376,7 @@ impl Authenticating {
             let what = "a payload stands twice";
             return Err(Failure::ProtocolViolation { stage: Stage::Auth, what });
         }
-        auth::authenticate(ctx, &self.agreed.transcript(), parts, &Claim { whose: Role::Responder, id, auth })
+        ppk::judge_responder(ctx, &self.agreed, parts, &Claim { whose: Role::Responder, id, auth })
     }
 
     //= RFC 7296 §2.21.2: an initiator that finds the responder's AUTH wrong says so in an INFORMATIONAL.

@@ -41,6 +41,8 @@ pub(crate) struct Established {
     seal: Protection,
     open: Protection,
     pub(crate) path: Path,
+    /// A PPK is in its keys (RFC 8784).
+    pub(crate) ppk: bool,
     pub(crate) requests: RequestWindow<Request>,
     pub(crate) responses: ResponseWindow,
     pub(crate) standing: Standing,
@@ -144,6 +146,8 @@ pub(crate) struct Birth {
     pub(crate) contact: Option<Contact>,
     /// Both sides take fragments (RFC 7383 §2.3); a rekeyed IKE SA inherits it.
     pub(crate) fragmentation: bool,
+    /// A PPK is in its keys; a rekeyed IKE SA inherits it (RFC 8784 §3).
+    pub(crate) ppk: bool,
 }
 
 /// A judged message.
@@ -212,11 +216,13 @@ impl Established {
             next,
             contact: Some(Contact { lowest_nonce, turn: agreed.turn, request }),
             fragmentation: agreed.fragmentation,
+            ppk: agreed.ppk,
         };
         let sa = Self::born(ctx, birth);
         let took = ctx.now - agreed.started;
         let proposal = sa.proposal();
-        ctx.notice(Notice::IkeEstablished { spi_i: sa.spi_i, spi_r: sa.spi_r, role, proposal, took });
+        let (spi_i, spi_r, ppk) = (sa.spi_i, sa.spi_r, sa.ppk);
+        ctx.notice(Notice::IkeEstablished { spi_i, spi_r, role, proposal, ppk, took });
         sa
     }
 
@@ -233,6 +239,7 @@ impl Established {
             seal: birth.seal,
             open: birth.open,
             path: birth.path,
+            ppk: birth.ppk,
             requests: RequestWindow::new(birth.next.0),
             responses: ResponseWindow::new(birth.next.1),
             standing: birth.standing,

@@ -13,7 +13,7 @@ use super::nat::{self, Path};
 use crate::auth::signature;
 use crate::config::Config;
 use crate::crypto::{self, IntermediateAuth, KeyInputs, KeyPair, Protection, Sender};
-use crate::error::{DropReason, Failure, Stage};
+use crate::error::{DropReason, Failure, PpkProblem, Stage};
 use crate::fragment::Flight;
 use crate::message::{self, Parts, wanted_group};
 use crate::negotiate;
@@ -106,6 +106,8 @@ impl Initiator {
         if ctx.config.ike_proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
             payloads.push(message::notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, []));
         }
+        //= RFC 8784 §3: whoever has a PPK says so, whether it is required or not.
+        payloads.extend(ctx.config.ppk.as_ref().map(|_| message::notify(NotifyType::USE_PPK, [])));
         let header =
             Header::new(self.spi, IkeSpi::ZERO, ExchangeType::IKE_SA_INIT, Flags::new(true, false), 0);
         let datagram = wire::encode(&header, &payloads);
@@ -185,6 +187,10 @@ impl Initiator {
         if !choice.additional.is_empty() && !intermediate {
             return violation("additional key exchanges were chosen without IKE_INTERMEDIATE");
         }
+        let use_ppk = config.ppk.is_some() && parts.notify(NotifyType::USE_PPK).is_some();
+        if let Some(ppk) = config.ppk.as_ref().filter(|ppk| ppk.required && !use_ppk) {
+            return Ok(Answer::Refusal(PpkProblem::NotSupported { id: ppk.name() }.into()));
+        }
         let Ok(shared) = self.keypair.agree(&ke.data) else {
             return violation("the public value is not one of the group");
         };
@@ -219,6 +225,8 @@ impl Initiator {
             path,
             fragmentation,
             hashes: parts.hashes(),
+            use_ppk,
+            ppk: false,
             started: self.started,
             turn: self.turn,
         })))
@@ -255,9 +263,19 @@ impl Initiator {
     }
 
     /// Remembers an unauthenticated error; the first one counts.
-    pub(crate) fn refuse(&mut self, ctx: &Ctx, failure: Failure) {
-        let deadline = ctx.now + ctx.config.limits.hint_grace;
-        self.refused.get_or_insert((deadline, failure));
+    pub(crate) fn refuse(&mut self, ctx: &mut Ctx, failure: Failure) {
+        if self.refused.is_some() {
+            return;
+        }
+        let patience = if matches!(failure, Failure::Ppk(_)) {
+            //= RFC 8784 §6: an answer without USE_PPK may be forged: the request is repeated as if none had come.
+            // That also leaves a peer without our PPK alone for a while; people are told at once.
+            ctx.stranger_failed(failure.clone());
+            ctx.config.retransmit.total()
+        } else {
+            ctx.config.limits.hint_grace
+        };
+        self.refused = Some((ctx.now + patience, failure));
     }
 
     /// Lets time pass; `Some` ends the attempt.

@@ -377,6 +377,8 @@ impl Established {
             next: (0, 0),
             contact: None,
             fragmentation: self.fragmentation(),
+            //= RFC 8784 §3: not mixed in again; it came with SK_d.
+            ppk: self.ppk,
         };
         let mut new = Self::born(ctx, birth);
         new.close = self.close;

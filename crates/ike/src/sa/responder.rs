@@ -14,7 +14,8 @@ use super::authenticating::Agreed;
 use super::child::{self, NewChild};
 use super::established::{Asked, Established};
 use super::nat::{self, Path};
-use crate::auth::{self, Claim, signature};
+use crate::auth::ppk::{self, Judged};
+use crate::auth::{Claim, signature};
 use crate::crypto::{
     self, IntermediateAuth, KeyInputs, KeyPair, Protection, Sender, Verified, VerifiedFragment,
 };
@@ -197,6 +198,10 @@ fn agree(
     if !choice.additional.is_empty() {
         payloads.push(message::notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED, []));
     }
+    //= RFC 8784 §3: said to an initiator that said it. One that did not is refused in IKE_AUTH, when the PPK is required:
+    // there it has proven who it is.
+    let use_ppk = ctx.config.ppk.is_some() && parts.notify(NotifyType::USE_PPK).is_some();
+    payloads.extend(use_ppk.then(|| message::notify(NotifyType::USE_PPK, [])));
     let header = Header::new(spi_i, spi_r, ExchangeType::IKE_SA_INIT, Flags::new(false, true), 0);
     let response = wire::encode(&header, &payloads);
     ctx.notice(Notice::HandshakeReceived { remote: first.remote });
@@ -221,6 +226,8 @@ fn agree(
         path,
         fragmentation,
         hashes,
+        use_ppk,
+        ppk: false,
         started,
         turn,
     };
@@ -354,13 +361,13 @@ impl HalfOpen {
         let parts = verified.map(|verified| Parts::new(verified.outer.into_iter().chain(verified.payloads)));
         let judged = match &parts {
             None => Err((NotifyType::INVALID_SYNTAX, violation("malformed payloads"))),
-            Some(parts) => self.authenticate(ctx, parts).and_then(|shown| Ok((shown, self.prove(ctx)?))),
+            Some(parts) => self.authenticate(ctx, parts),
         };
         let mut agreed = self.agreed;
         // The address that IKE_AUTH came from is the first authenticated one (RFC 7296 §2.23).
         (agreed.path.local, agreed.path.remote) = (asked.local, asked.remote);
-        let (parts, shown, mut payloads) = match (judged, parts) {
-            (Ok((shown, proof)), Some(parts)) => (parts, shown, proof),
+        let (parts, judged, mut payloads) = match (judged, parts) {
+            (Ok((judged, proof)), Some(parts)) => (parts, judged, proof),
             (Err((kind, failure)), parts) => {
                 let critical = parts.and_then(|parts| parts.critical);
                 let data = critical.map(|kind| vec![kind.0]).unwrap_or_default();
@@ -371,7 +378,8 @@ impl HalfOpen {
                 return Outcome::Refused { last: None, failure: violation("malformed payloads") };
             }
         };
-        shown.into_iter().for_each(|notice| ctx.notice(notice));
+        judged.shown.into_iter().for_each(|notice| ctx.notice(notice));
+        agreed.take(judged.mixed);
         let (ni, nr) = (agreed.ni.clone(), agreed.nr.clone());
         let mut sa = Established::first(ctx, Role::Responder, agreed);
         payloads.extend(first_child(ctx, &mut sa, &parts, &ni, &nr));
@@ -380,13 +388,12 @@ impl HalfOpen {
         Outcome::Established { sa: Box::new(sa), initial_contact }
     }
 
-    /// Our own proof; made before anything is established.
-    fn prove(&self, ctx: &Ctx) -> Result<Vec<Payload>, (NotifyType, Failure)> {
-        let proof = auth::prove(ctx, &self.agreed.transcript(), Role::Responder, self.agreed.hashes);
-        proof.map_err(|failure| (NotifyType::AUTHENTICATION_FAILED, failure))
-    }
-
-    fn authenticate(&self, ctx: &Ctx, parts: &Parts) -> Result<Option<Notice>, (NotifyType, Failure)> {
+    /// The peer's proof, and our own; made before anything is established.
+    fn authenticate(
+        &self,
+        ctx: &Ctx,
+        parts: &Parts,
+    ) -> Result<(Judged, Vec<Payload>), (NotifyType, Failure)> {
         if let Some(kind) = parts.critical {
             return Err((NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, Failure::UnsupportedCritical(kind)));
         }
@@ -403,8 +410,12 @@ impl HalfOpen {
             return Err((NotifyType::INVALID_SYNTAX, violation("a payload stands twice")));
         }
         let claim = Claim { whose: Role::Initiator, id, auth };
-        auth::authenticate(ctx, &self.agreed.transcript(), parts, &claim)
-            .map_err(|failure| (NotifyType::AUTHENTICATION_FAILED, failure))
+        let judged = ppk::judge_initiator(ctx, &self.agreed, parts, &claim);
+        let both = judged.and_then(|judged| {
+            let proof = ppk::prove_as_responder(ctx, &self.agreed, judged.mixed.as_ref())?;
+            Ok((judged, proof))
+        });
+        both.map_err(|failure| (NotifyType::AUTHENTICATION_FAILED, failure))
     }
 
     /// What [`crate::Endpoint::state_digest`] sees.

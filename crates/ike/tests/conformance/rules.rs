@@ -518,6 +518,24 @@ pub(crate) const TRAPS: &[Row] = &[
         ]),
     ),
     (
+        "RFC 8784 §3",
+        "the keys with a PPK; every row of table 1; NO_PPK_AUTH for an unknown name alone; never mixed in twice",
+        Tested(&[
+            "rfc8784_3_keys_with_a_ppk_match_an_independent_derivation_and_the_others_stay",
+            "rfc8784_3_the_first_child_comes_of_the_mixed_sk_d_and_the_answer_proves_the_mixed_sk_pr",
+            "rfc8784_3_an_initiator_that_said_use_ppk_must_name_one",
+            "rfc8784_3_no_ppk_auth_serves_for_an_unknown_ppk_alone_and_must_verify",
+            "each_way_to_disagree_is_refused_and_named",
+            "an_initiator_refuses_a_responder_that_drops_the_ppk_and_tells_it",
+            "rekeys_by_either_side_go_on_from_the_mixed_keys_and_keep_saying_so",
+        ]),
+    ),
+    (
+        "RFC 8784 §6",
+        "an answer without USE_PPK may be forged: the attempt that needs it waits for another",
+        Tested(&["rfc8784_6_a_forged_answer_without_use_ppk_does_not_end_the_attempt"]),
+    ),
+    (
         "FIPS 203",
         "ML-KEM agrees with published vectors; keys that are not reduced are refused",
         Tested(&[

@@ -2,7 +2,7 @@
 """Prints IKEv2 key derivation and AUTH examples, computed from RFC 7296 with hashlib and hmac alone.
 
 Written from the RFC's text, not from the Rust: 2.13 (prf+), 2.14 (IKE SA), 2.15 (AUTH by shared key),
-2.17 (child SAs), 2.18 (rekeying), 2.23 (NAT detection); RFC 5282 7.1 (AEAD key sizes).
+2.17 (child SAs), 2.18 (rekeying), 2.23 (NAT detection); RFC 5282 7.1 (AEAD key sizes); RFC 8784 3 (PPK).
 Run: python3 kdf.py > kdf.txt
 """
 
@@ -86,6 +86,12 @@ for number, case in enumerate(CASES):
     keys = sa_keys(name, encr, integ, prf(name, ni + nr, shared), ni, nr, spi_i, spi_r)
     out.update(zip(NAMES, keys))
     sk_d, sk_pi = keys[0], keys[5]
+
+    # RFC 8784 3: SK_d = prf+(PPK, SK_d'), SK_pi and SK_pr likewise
+    ppk = octets(f"ppk {number}", 16 + number * 20)
+    out["ppk"] = ppk
+    for label, key in (("sk_d", keys[0]), ("sk_pi", keys[5]), ("sk_pr", keys[6])):
+        out[f"ppk_{label}"] = prf_plus(name, ppk, key, PRF[name][1])
 
     # 2.17: KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr); initiator's direction first, encryption first
     sizes = (ENCR[c_encr], INTEG[c_integ]) * 2

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use ike::{Config, Lifetime, Liveness, Retransmit, Selection, Startup};
+use ike::{Config, Lifetime, Liveness, Ppk, Retransmit, Selection, Startup};
 use ipnet::IpNet;
 use model::{Secret, TrafficSelector};
 
@@ -54,6 +54,8 @@ pub struct Options {
     pub replay_window: u32,
     /// Key exchanges after the first in both phases (IANA numbers); AWS has none.
     pub additional: Vec<u16>,
+    /// A post-quantum pre-shared key; AWS has none.
+    pub ppk: Option<Ppk>,
     /// The BGP session of a dynamic connection.
     pub bgp: Option<BgpOptions>,
 }
@@ -79,6 +81,7 @@ impl Options {
         let mut config = Config::new(self.local, self.peer, self.psk.clone());
         config.ike_proposals = self.phase1.ike_proposals();
         config.esp_proposals = self.phase2.esp_proposals();
+        config.ppk.clone_from(&self.ppk);
         let additional: Vec<_> = self.additional.iter().copied().map(ike::wire::DhGroup).collect();
         config.ike_proposals.iter_mut().for_each(|ours| ours.additional.clone_from(&additional));
         config.esp_proposals.iter_mut().for_each(|ours| ours.additional.clone_from(&additional));
@@ -134,6 +137,7 @@ mod tests {
             rekey_fuzz: 100,
             replay_window: 1024,
             additional: Vec::new(),
+            ppk: None,
             bgp: None,
         }
     }

@@ -109,7 +109,8 @@ fn facts(seen: &Seen<'_>, look: Look) -> Vec<Line<'static>> {
                 format!("{} old, rekey in {}", span(ike.established_seconds), span(ike.rekey_in_seconds));
             let text = format!("{}, {}, {age}, {} so far", ike.state, ike.role, ike.rekeys);
             lines.push(fact("IKE", text, look));
-            lines.push(fact("", format!("{}, SPI {} {}", ike.proposal, ike.spi_i, ike.spi_r), look));
+            let ppk = if ike.ppk { " with PPK" } else { "" };
+            lines.push(fact("", format!("{}{ppk}, SPI {} {}", ike.proposal, ike.spi_i, ike.spi_r), look));
         }
     }
     if let Some(child) = &tunnel.child {

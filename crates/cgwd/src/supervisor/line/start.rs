@@ -20,7 +20,7 @@ use crate::supervisor::inbox::{Incoming, plane_events};
 use crate::supervisor::sockets::Sockets;
 use crate::supervisor::{address, host};
 use crate::translate;
-use crate::translate::certificates::unix_seconds;
+use crate::translate::certificates::{Proof, unix_seconds};
 use crate::translate::failure::Finding;
 use crate::translate::ike_config::{PORT_NAT_T, ike_config};
 use crate::tunnel::health::Reaction;
@@ -77,7 +77,7 @@ impl Line {
         let bgp = translate::bgp::config(&self.connection, &self.config)
             .map(|config| Session::new(self.id, config, &self.config.interface, around.inbox, now))
             .transpose()?;
-        let negotiator = ike_config(&self.config, local, self.credentials_at(now));
+        let negotiator = ike_config(&self.config, local, self.proof_at(now));
         let endpoint = Endpoint::new(negotiator, Box::new(net::OsRng), now);
         let mut glue = Tunnel::new(endpoint, plane);
         if around.expose_keys {
@@ -86,13 +86,13 @@ impl Line {
         Ok(Running { local, glue, closed: false, bgp, probe, path_mtu: self.config.path_mtu, reset_at: None })
     }
 
-    /// The credentials, with what time it is now.
-    fn credentials_at(&self, now: Instant) -> Credentials {
-        let mut credentials = self.credentials.clone();
-        if let Credentials::Certificates(certificates) = &mut credentials {
+    /// What it proves itself by, with what time it is now.
+    fn proof_at(&self, now: Instant) -> Proof {
+        let mut proof = self.proof.clone();
+        if let Credentials::Certificates(certificates) = &mut proof.credentials {
             certificates.clock = WallClock { at: now, unix_seconds: unix_seconds() };
         }
-        credentials
+        proof
     }
 
     fn plane_config(&self, local: IpAddr, probe: Option<ProbeAddresses>) -> TunnelConfig {

@@ -70,6 +70,7 @@ pub(super) fn differences(before: &Tunnel, after: &Tunnel) -> Vec<&'static str> 
         ("inside", before.inside != after.inside),
         ("psk", before.psk() != after.psk()),
         ("certificate and its files", before.certificates() != after.certificates()),
+        ("ppk", before.ppk != after.ppk),
         ("local_id", before.local_id != after.local_id),
         ("remote_id", before.remote_id != after.remote_id),
         ("ike", before.ike != after.ike),

@@ -238,6 +238,7 @@ fn a_weak_choice_of_aws_is_warned_about_once_and_is_no_error() {
         spi_r: model::IkeSpi(2),
         role: ike::Role::Initiator,
         proposal: "AES_CBC_128/HMAC_SHA1_96/PRF_HMAC_SHA1/MODP_1024".to_owned(),
+        ppk: false,
         took: Duration::from_millis(30),
     };
     let mut health = Health::new(None, Instant::ZERO);
