@@ -24,6 +24,7 @@ mod failover;
 mod failover_trials;
 mod failures;
 mod families;
+mod flood;
 mod fragmentation;
 mod hooks;
 mod journal;

@@ -256,6 +256,8 @@ fn counters(page: &mut Page, rows: &[Row<'_>]) {
     });
     let help = "Of these, liveness checks (and deletes) that were not answered in time.";
     counter(page, rows, ("cgwd_dpd_missed", help), &|it| [("", "", it.dpd_missed)]);
+    let help = "First requests, mostly of strangers, that were answered by a demand for a cookie.";
+    counter(page, rows, ("cgwd_ike_cookies", help), &|it| [("", "", it.cookies)]);
     counter(page, rows, ("cgwd_esp_rx_packets", "Inner packets decrypted."), &|it| [("", "", it.rx.0)]);
     counter(page, rows, ("cgwd_esp_rx_bytes", "Inner octets decrypted."), &|it| [("", "", it.rx.1)]);
     counter(page, rows, ("cgwd_esp_tx_packets", "Inner packets encrypted."), &|it| [("", "", it.tx.0)]);

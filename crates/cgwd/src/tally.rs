@@ -44,6 +44,8 @@ pub struct Reading {
     pub drops: Drops,
     /// BGP NOTIFICATIONs received and sent.
     pub notifications: (u64, u64),
+    /// First requests answered by a demand for a cookie.
+    pub cookies: u64,
 }
 
 /// One tunnel's counters since the daemon's start.
@@ -53,6 +55,7 @@ pub struct Tally {
     tx: [Rising; 2],
     drops: [Rising; 6],
     notifications: [Rising; 2],
+    cookies: Rising,
     figures: Figures,
 }
 
@@ -67,6 +70,8 @@ pub struct Figures {
     pub drops: Drops,
     /// BGP NOTIFICATIONs received and sent.
     pub notifications: (u64, u64),
+    /// First requests answered by a demand for a cookie.
+    pub cookies: u64,
     /// IKE SAs authenticated.
     pub established: u64,
     /// IKE rekeys that we started, and that the peer started.
@@ -116,6 +121,8 @@ impl Tally {
         };
         self.figures.rx = pair(&mut self.rx, reading.rx);
         self.figures.tx = pair(&mut self.tx, reading.tx);
+        self.cookies.see(reading.cookies);
+        self.figures.cookies = self.cookies.total();
         self.figures.notifications = pair(&mut self.notifications, reading.notifications);
         let [auth, replay, no_sa, malformed, mtu, queue] = &mut self.drops;
         let told = reading.drops;

@@ -27,6 +27,7 @@ impl Endpoint {
             attempts: self.reconnect.attempts,
             failed_attempts: self.reconnect.failures.into(),
             retransmits: self.ctx.retransmits,
+            cookies_demanded: self.ctx.cookies_demanded,
             drops: self.drops,
         }
     }

@@ -193,6 +193,8 @@ pub struct Status {
     pub failed_attempts: u64,
     /// Requests sent once more.
     pub retransmits: u64,
+    /// First requests that were answered by a demand for a cookie (RFC 7296 §2.6).
+    pub cookies_demanded: u64,
     /// Datagrams dropped.
     pub drops: Drops,
 }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the report on standard output is what these tools are for")]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use lab::demo;
 use lab::endpoint::{self, Allowed, BgpOptions, Encryption, Hash, Options};
-use lab::traffic::{Direction, pinger, serve, transfer};
+use lab::traffic::{Direction, flood, pinger, serve, transfer};
 use model::Secret;
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +43,19 @@ enum Command {
         /// How long to wait for the last answers.
         #[arg(long, default_value_t = 1000)]
         grace_ms: u64,
+    },
+    /// Sends first IKE requests with forged addresses and ports, then reports what left as JSON.
+    Flood {
+        /// The gateway.
+        target: Ipv4Addr,
+        /// Addresses of its peers.
+        peers: Vec<Ipv4Addr>,
+        /// How many.
+        #[arg(long, default_value_t = 100_000)]
+        count: u64,
+        /// How many a second.
+        #[arg(long, default_value_t = 10_000)]
+        rate: u64,
     },
     /// Moves octets over TCP and compares each of them.
     Transfer {
@@ -244,6 +257,11 @@ fn main() -> Result<()> {
                 grace: Duration::from_millis(grace_ms),
             };
             println!("{}", serde_json::to_string(&pinger::run(options)?)?);
+            Ok(())
+        }
+        Command::Flood { target, peers, count, rate } => {
+            let report = flood::run(&flood::Options { target, peers, count, rate })?;
+            println!("{}", serde_json::to_string(&report)?);
             Ok(())
         }
         Command::Transfer { direction, target, bytes } => {

@@ -395,6 +395,7 @@ impl Line {
             tx: (stats.total.tx_packets, stats.total.tx_bytes),
             drops: super::status::drops(&stats.drops),
             notifications: running.bgp.as_ref().map(Session::notifications).unwrap_or_default(),
+            cookies: running.glue.status().cookies_demanded,
         });
     }
 

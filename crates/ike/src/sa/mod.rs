@@ -55,6 +55,8 @@ pub(crate) struct Ctx {
     pub(crate) last_failure: Option<(Instant, Failure)>,
     stranger_noticed: Option<Instant>,
     pub(crate) retransmits: u64,
+    /// Cookies that strangers were asked for.
+    pub(crate) cookies_demanded: u64,
     /// Keys of IKE SAs, while somebody wants to see them.
     pub(crate) exposed: Option<VecDeque<ExposedKeys>>,
     /// We hold no IKE SA with the peer, nor is one under way that the peer began.
@@ -80,6 +82,7 @@ impl Ctx {
             last_failure: None,
             stranger_noticed: None,
             retransmits: 0,
+            cookies_demanded: 0,
             exposed: None,
             alone: true,
             active: None,
@@ -103,6 +106,7 @@ impl Ctx {
             last_failure: self.last_failure.clone(),
             stranger_noticed: self.stranger_noticed,
             retransmits: self.retransmits,
+            cookies_demanded: self.cookies_demanded,
             exposed: None,
             alone: self.alone,
             active: self.active,

@@ -125,6 +125,7 @@ pub(crate) fn open(ctx: &mut Ctx, first: First<'_>, half_open: usize) -> Opening
         let shown = parts.notify(NotifyType::COOKIE);
         if !shown.is_some_and(|cookie| ctx.cookies.accepts(&cookie.data, ni, address, spi)) {
             let cookie = ctx.cookies.make(ni, address, spi);
+            ctx.cookies_demanded += 1;
             return first.reply(ctx, message::notify(NotifyType::COOKIE, cookie));
         }
     }

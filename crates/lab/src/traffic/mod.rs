@@ -4,6 +4,7 @@
 //! them there and read what they found. A stream of numbered datagrams shows every single loss and how long an
 //! outage lasted; a transfer over TCP compares every octet.
 
+pub mod flood;
 pub mod pinger;
 pub mod serve;
 pub mod transfer;
