@@ -533,3 +533,6 @@ pub struct Answer {
     /// What was done, or why it was not and what to do.
     pub message: String,
 }
+
+#[cfg(test)]
+pub(crate) mod fixtures;

@@ -84,26 +84,10 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Stage;
+    use crate::api::fixtures;
 
     fn tunnel() -> Tunnel {
-        Tunnel {
-            name: "tunnel1".to_owned(),
-            outside_ip: "198.51.100.1".parse().unwrap(),
-            interface: "cgw0".to_owned(),
-            inside_ip: None,
-            mtu: 1438,
-            stage: Stage::Down,
-            since_seconds: 0.0,
-            egress: false,
-            drained: false,
-            ike: None,
-            child: None,
-            probe: None,
-            bgp: None,
-            certificate: None,
-            last_error: None,
-        }
+        fixtures::tunnel("tunnel1")
     }
 
     #[test]

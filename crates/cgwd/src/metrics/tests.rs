@@ -1,74 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::api::{self, Connection, Redundancy};
-
-fn bare(name: &str) -> Tunnel {
-    Tunnel {
-        name: name.to_owned(),
-        outside_ip: "198.51.100.1".parse().unwrap(),
-        interface: "cgw0".to_owned(),
-        inside_ip: None,
-        mtu: 1438,
-        stage: Stage::Down,
-        since_seconds: 3.0,
-        egress: false,
-        drained: false,
-        ike: None,
-        child: None,
-        probe: None,
-        bgp: None,
-        certificate: None,
-        last_error: None,
-    }
-}
+use crate::api::{self, Connection, Redundancy, fixtures};
 
 fn whole(name: &str) -> Tunnel {
     Tunnel {
         stage: Stage::Up,
         egress: true,
-        ike: Some(api::Ike {
-            state: "established".to_owned(),
-            spi_i: "1".repeat(16),
-            spi_r: "2".repeat(16),
-            role: "initiator".to_owned(),
-            proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".to_owned(),
-            ppk: false,
-            established_seconds: 3.0,
-            rekey_in_seconds: 20_000.0,
-            expires_in_seconds: 28_800.0,
-            rekeys: 0,
-        }),
-        child: Some(api::Child {
-            state: "installed".to_owned(),
-            spi_in: "1".repeat(8),
-            spi_out: "2".repeat(8),
-            proposal: "AES_GCM_16_256".to_owned(),
-            encapsulation: "udp".to_owned(),
-            established_seconds: 3.0,
-            rekey_in_seconds: 2_400.0,
-            expires_in_seconds: 3_600.0,
-            rekeys: 0,
-            rx_packets: 1,
-            rx_bytes: 84,
-            tx_packets: 2,
-            tx_bytes: 168,
-            drops: Drops::default(),
-            aead: Default::default(),
-            offloads: Default::default(),
-            calls: Default::default(),
-        }),
+        ike: Some(fixtures::ike()),
+        child: Some(fixtures::child()),
         probe: Some(api::Probe { rtt_ms: Some(1.2), loss_ratio: 0.25, sent: 4, received: 3 }),
-        bgp: Some(api::Bgp {
-            state: "Established".to_owned(),
-            peer: "169.254.10.1".parse().unwrap(),
-            asn: 64_512,
-            received: 12,
-            accepted: 11,
-            advertised: 1,
-            uptime_seconds: Some(2.0),
-            waiting_for: None,
-        }),
+        bgp: Some(fixtures::bgp()),
         certificate: Some(api::Certificate {
             subject: "CN=gw".to_owned(),
             expires_in_seconds: 100_000,
@@ -76,7 +18,7 @@ fn whole(name: &str) -> Tunnel {
             peer_subject: Some("CN=vpn-1.endpoint-0".to_owned()),
             peer_expires_in_seconds: Some(80_000),
         }),
-        ..bare(name)
+        ..fixtures::tunnel(name)
     }
 }
 
@@ -93,8 +35,8 @@ fn snapshot() -> Snapshot {
         uptime_seconds: 12.5,
         redundancy: Redundancy::Degraded,
         connections: vec![
-            connection("vpn-1", "bgp", vec![whole("tunnel1"), bare("tunnel2")]),
-            connection("vpn-\"2\"", "static", vec![bare("tunnel1")]),
+            connection("vpn-1", "bgp", vec![whole("tunnel1"), fixtures::tunnel("tunnel2")]),
+            connection("vpn-\"2\"", "static", vec![fixtures::tunnel("tunnel1")]),
         ],
     });
     for figures in &mut snapshot.tunnels {

@@ -1,23 +1,14 @@
 use super::*;
-use crate::api::{Connection, LastError, Probe};
+use crate::api::{Connection, LastError, Probe, fixtures};
 
 fn tunnel(name: &str, stage: Stage) -> Tunnel {
     Tunnel {
-        name: name.to_owned(),
-        outside_ip: "198.51.100.1".parse().unwrap(),
-        interface: "cgw0".to_owned(),
         inside_ip: Some("169.254.10.2".parse().unwrap()),
-        mtu: 1438,
         stage,
         since_seconds: 75.0,
         egress: stage == Stage::Up,
-        drained: false,
-        ike: None,
-        child: None,
         probe: Some(Probe { rtt_ms: Some(1.24), loss_ratio: 0.05, sent: 20, received: 19 }),
-        bgp: None,
-        certificate: None,
-        last_error: None,
+        ..fixtures::tunnel(name)
     }
 }
 

@@ -8,7 +8,8 @@ use super::glyphs::{Light, Spark};
 use super::view::Page;
 use super::*;
 use crate::api::{
-    self, Connection, Drops, Event as Told, Events, History, Redundancy, Stage, Status, Tunnel, TunnelHistory,
+    self, Connection, Drops, Event as Told, Events, History, Redundancy, Stage, Status, Tunnel,
+    TunnelHistory, fixtures,
 };
 
 const UNICODE: Look = Look { ascii: false, colour: true };
@@ -17,64 +18,36 @@ const ASCII: Look = Look { ascii: true, colour: false };
 fn tunnel(name: &str, stage: Stage) -> Tunnel {
     let up = stage == Stage::Up;
     Tunnel {
-        name: name.to_owned(),
-        outside_ip: "198.51.100.1".parse().unwrap(),
-        interface: "cgw0".to_owned(),
         inside_ip: Some("169.254.10.2".parse().unwrap()),
-        mtu: 1438,
         stage,
         since_seconds: 3_000.0,
         egress: up && name == "tunnel1",
-        drained: false,
         ike: (stage > Stage::Down).then(|| api::Ike {
-            state: "established".to_owned(),
             spi_i: "00000000deadbeef".to_owned(),
             spi_r: "00000000cafebabe".to_owned(),
-            role: "initiator".to_owned(),
-            proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".to_owned(),
-            ppk: false,
             established_seconds: 3_661.0,
-            rekey_in_seconds: 20_000.0,
             expires_in_seconds: 21_000.0,
-            rekeys: 0,
+            ..fixtures::ike()
         }),
         child: (stage > Stage::Ike).then(|| api::Child {
-            state: "installed".to_owned(),
             spi_in: "c0ffee12".to_owned(),
             spi_out: "1234abcd".to_owned(),
-            proposal: "AES_GCM_16_256".to_owned(),
-            encapsulation: "udp".to_owned(),
             established_seconds: 61.0,
-            rekey_in_seconds: 2_400.0,
-            expires_in_seconds: 3_600.0,
             rekeys: 7,
             rx_packets: 1_234,
             rx_bytes: 84_000,
-            tx_packets: 2,
-            tx_bytes: 168,
             drops: Drops { replay: 3, ..Drops::default() },
-            aead: Default::default(),
-            offloads: Default::default(),
-            calls: Default::default(),
+            ..fixtures::child()
         }),
         probe: up.then_some(api::Probe { rtt_ms: Some(1.2), loss_ratio: 0.0, sent: 3, received: 3 }),
-        bgp: up.then(|| api::Bgp {
-            state: "Established".to_owned(),
-            peer: "169.254.10.1".parse().unwrap(),
-            asn: 64_512,
-            received: 12,
-            accepted: 11,
-            advertised: 1,
-            uptime_seconds: Some(2_000.0),
-            waiting_for: None,
-        }),
-        certificate: None,
+        bgp: up.then(|| api::Bgp { uptime_seconds: Some(2_000.0), ..fixtures::bgp() }),
         last_error: (!up).then(|| api::LastError {
             code: "IKE-NO-ANSWER".to_owned(),
             text: "no answer to IKE_SA_INIT from 198.51.100.1".to_owned(),
             remedy: "Allow UDP 500.".to_owned(),
             seconds_ago: 40.0,
         }),
+        ..fixtures::tunnel(name)
     }
 }
 

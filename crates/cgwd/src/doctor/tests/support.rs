@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{self, Redundancy, Stage};
+use crate::api::{self, Redundancy, Stage, fixtures};
 use crate::doctor::aws_json::Description;
 use crate::doctor::facts::{Configuration, Daemon, Facts, Host, KernelRoute, Lookup, Running, Underlay};
 use crate::doctor::measure::Measured;
@@ -39,69 +39,42 @@ pub(super) fn load(text: &str) -> config::Config {
 }
 
 fn ike() -> api::Ike {
-    api::Ike {
-        state: "established".to_owned(),
-        spi_i: "0".repeat(16),
-        spi_r: "0".repeat(16),
-        role: "initiator".to_owned(),
-        proposal: "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384".to_owned(),
-        ppk: false,
-        established_seconds: 60.0,
-        rekey_in_seconds: 20_000.0,
-        expires_in_seconds: 28_800.0,
-        rekeys: 0,
-    }
+    api::Ike { established_seconds: 60.0, ..fixtures::ike() }
 }
 
 fn child() -> api::Child {
     api::Child {
-        state: "installed".to_owned(),
-        spi_in: "00000001".to_owned(),
-        spi_out: "00000002".to_owned(),
         proposal: "AES_GCM_16_256/ECP_384".to_owned(),
-        encapsulation: "udp".to_owned(),
         established_seconds: 3.2,
-        rekey_in_seconds: 2_400.0,
-        expires_in_seconds: 3_600.0,
-        rekeys: 0,
         rx_packets: 1_060,
         rx_bytes: 100_000,
         tx_packets: 1_060,
         tx_bytes: 100_000,
-        drops: api::Drops::default(),
         aead: "ring".to_owned(),
-        offloads: std::collections::BTreeMap::new(),
-        calls: std::collections::BTreeMap::new(),
+        ..fixtures::child()
     }
 }
 
 fn status(routing: &str, n: usize) -> api::Tunnel {
     let bgp = api::Bgp {
-        state: "Established".to_owned(),
         peer: format!("169.254.{}.1", (n + 1) * 10).parse().unwrap(),
-        asn: 64_512,
         received: 1,
         accepted: 1,
-        advertised: 1,
         uptime_seconds: Some(60.0),
-        waiting_for: None,
+        ..fixtures::bgp()
     };
     api::Tunnel {
-        name: format!("tunnel{}", n + 1),
         outside_ip: OUTSIDE[n].parse().unwrap(),
         interface: format!("cgw{n}"),
         inside_ip: Some(format!("169.254.{}.2", (n + 1) * 10).parse().unwrap()),
-        mtu: 1438,
         stage: Stage::Up,
         since_seconds: 60.0,
         egress: n == 0,
-        drained: false,
         ike: Some(ike()),
         child: Some(child()),
         probe: Some(api::Probe { rtt_ms: Some(1.2), loss_ratio: 0.0, sent: 60, received: 60 }),
         bgp: (routing == "bgp").then_some(bgp),
-        certificate: None,
-        last_error: None,
+        ..fixtures::tunnel(&format!("tunnel{}", n + 1))
     }
 }
 
