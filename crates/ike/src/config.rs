@@ -52,10 +52,10 @@ pub struct Config {
     pub ike_lifetime: Lifetime,
     /// When the child SA is renewed and when it ends.
     pub child_lifetime: Lifetime,
-    /// Rekey the first child SA this long after it was established, to find a PFS mismatch at once instead
+    /// Rekey the first child SA soon after it was established, to find a PFS mismatch at once instead
     /// of an hour later. The first child never has a Diffie-Hellman exchange of its own (RFC 7296 §1.2). A peer
     /// that refuses it is asked again when the lifetime says so.
-    pub early_rekey: Option<Duration>,
+    pub early_rekey: Option<EarlyRekey>,
     /// Octets of the largest IP datagram that carries a part of an IKE message, to peers that take fragments
     /// (RFC 7383); 1280 by default. A message that goes unanswered is cut to 576 octets over IPv4. `None`: IKE
     /// fragmentation is neither announced nor used.
@@ -294,6 +294,15 @@ impl Lifetime {
         jitter: Duration::from_secs(540),
         hard: Duration::from_secs(3_600),
     };
+}
+
+/// When the first child is rekeyed for a test, see [`Config::early_rekey`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EarlyRekey {
+    /// This long after establishment...
+    pub after: Duration,
+    /// ...and a random part of this longer, so that tunnels that came up together do not all do it at once.
+    pub jitter: Duration,
 }
 
 /// How an unanswered request is repeated (RFC 7296 §2.4). With the defaults a request goes out at 0, 0.5,

@@ -31,8 +31,8 @@ mod timer;
 mod window;
 
 pub use config::{
-    Backoff, Config, Credentials, EspCipher, EspProposal, Identity, IkeProposal, Lifetime, Limits, Liveness,
-    Ppk, Retransmit, Selection, Startup,
+    Backoff, Config, Credentials, EarlyRekey, EspCipher, EspProposal, Identity, IkeProposal, Lifetime,
+    Limits, Liveness, Ppk, Retransmit, Selection, Startup,
 };
 pub use endpoint::Endpoint;
 pub use error::{DropReason, Failure, PpkProblem, Stage};

@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use ike::wire::ExchangeType;
-use ike::{Command, Lifetime, Notice, Role};
-use support::{Datagram, Pair, Side};
+use ike::{Command, EarlyRekey, Lifetime, Notice, Role};
+use support::{Datagram, Pair, START, Side, config};
 
 const BOTH: [Side; 2] = [Side::A, Side::B];
 
@@ -160,11 +160,39 @@ fn lifetimes_rekey_by_themselves_with_jitter() {
     assert_eq!(pair.a.count(|n| matches!(n, Notice::PeerDeletedChild { .. })), 0);
 }
 
+const EARLY: EarlyRekey = EarlyRekey { after: Duration::from_secs(30), jitter: Duration::ZERO };
+
+#[test]
+fn early_rekeys_of_tunnels_that_came_up_together_are_spread() {
+    let window = 30..=60;
+    let mut due = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let change = |side| {
+            let mut config = config(side);
+            if side == Side::A {
+                config.early_rekey = Some(EarlyRekey { jitter: Duration::from_secs(30), ..EARLY });
+            }
+            config
+        };
+        let mut pair = Pair::new(change(Side::A), change(Side::B));
+        // Another generator for each.
+        pair.a = support::Peer::new(change(Side::A), 100 + seed, START);
+        pair.wire.clear();
+        pair.tick();
+        pair.deliver_all();
+        let child = pair.a.endpoint.status().child.unwrap();
+        let after = (child.rekey_due - child.established).as_secs();
+        assert!(window.contains(&after), "{after} s");
+        due.insert(after);
+    }
+    assert!(due.len() > 8, "{due:?}");
+}
+
 #[test]
 fn an_early_rekey_comes_once() {
     let mut pair = Pair::established_with(|side, config| {
         if side == Side::A {
-            config.early_rekey = Some(Duration::from_secs(30));
+            config.early_rekey = Some(EARLY);
         }
     });
     pair.run(Duration::from_secs(29));
@@ -178,7 +206,7 @@ fn an_early_rekey_comes_once() {
 fn a_pfs_mismatch_is_found_by_the_early_rekey_and_the_tunnel_stays() {
     let mut pair = Pair::established_with(|side, config| {
         if side == Side::A {
-            config.early_rekey = Some(Duration::from_secs(30));
+            config.early_rekey = Some(EARLY);
         } else {
             config.esp_proposals[0].groups = vec![ike::wire::DhGroup::ECP_256];
         }

@@ -8,7 +8,7 @@ use config::{EncryptionAlgorithm, IntegrityAlgorithm};
 use ike::certificate::{Credential, DistinguishedName};
 use ike::crypto::{IkeCipher, Integrity, Prf};
 use ike::wire::DhGroup;
-use ike::{EspCipher, EspProposal, IkeProposal, Lifetime, Liveness};
+use ike::{EarlyRekey, EspCipher, EspProposal, IkeProposal, Lifetime, Liveness};
 use model::{EspIntegrity, EspTransform, KeyBits, Secret};
 
 /// IKE's port (RFC 7296 §2).
@@ -36,7 +36,7 @@ pub fn ike_config(tunnel: &config::Tunnel, local: IpAddr, proof: Proof) -> ike::
         },
         ike_lifetime: lifetime(tunnel.ike_rekey()),
         child_lifetime: lifetime(tunnel.esp_rekey()),
-        early_rekey: Some(early_rekey(tunnel.outside)),
+        early_rekey: Some(EARLY_REKEY),
         liveness: liveness(tunnel.dpd_timeout),
         fragment_size: Some(tunnel.ike.fragment_size.min(tunnel.path_mtu)),
         credentials,
@@ -82,15 +82,9 @@ fn lifetime(window: config::RekeyWindow) -> Lifetime {
     Lifetime { rekey_after: window.rekey_after + window.jitter, jitter: window.jitter, hard: window.hard }
 }
 
-/// The first child's rekey in its third minute, which shows a wrong PFS group while somebody still looks; the
-/// address spreads the tunnels over that minute.
-fn early_rekey(outside: IpAddr) -> Duration {
-    let octets = match outside {
-        IpAddr::V4(ip) => u64::from(ip.to_bits()),
-        IpAddr::V6(ip) => ip.segments().iter().map(|segment| u64::from(*segment)).sum(),
-    };
-    Duration::from_secs(120 + octets % 60)
-}
+/// The first child's rekey in its third minute shows a wrong PFS group while somebody still looks.
+const EARLY_REKEY: EarlyRekey =
+    EarlyRekey { after: Duration::from_secs(120), jitter: Duration::from_secs(60) };
 
 /// A question after 10 s of silence as AWS does it, sooner when little time is left for the answers.
 fn liveness(dpd_timeout: Duration) -> Liveness {

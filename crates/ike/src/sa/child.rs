@@ -227,7 +227,8 @@ impl Established {
             if by_us { (keys.initiator, keys.responder) } else { (keys.responder, keys.initiator) };
         let (mut rekey_at, expires) = ctx.schedule(ctx.config.child_lifetime);
         if let Some(early) = ctx.config.early_rekey.filter(|_| choice.group.is_none() && rekeys == 0) {
-            rekey_at = rekey_at.min(ctx.now + early);
+            let jitter = ctx.random(early.jitter);
+            rekey_at = rekey_at.min(ctx.now + early.after + jitter);
         }
         self.children.push(Child {
             id,
