@@ -1,7 +1,8 @@
 //! Copies of inner packets for `cgwd capture`, through a bounded ring that never holds a worker up.
 //!
-//! While nobody captures, a worker pays one relaxed load a batch. While somebody does, it copies each packet once;
-//! what the reader does not take in time is dropped from the copy and counted, never from the traffic.
+//! While nobody captures, a worker pays one relaxed load a batch. While somebody does, it copies each packet once, into
+//! room that was set aside before: a worker allocates nothing. What the reader does not take in time is dropped from the
+//! copy and counted, never from the traffic.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -38,15 +39,44 @@ pub struct Tapped {
 /// Where captured packets wait for their reader; several tunnels may share one.
 pub struct Tap {
     queue: Mutex<Queue>,
+    /// The room that the reader emptied last, and takes the place of the next that it empties.
+    spare: Mutex<Option<Queue>>,
     dropped: AtomicU64,
     closed: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-#[derive(Default)]
+/// A packet whose octets lie in [`Queue::octets`].
+struct Entry {
+    tunnel: u32,
+    direction: TapDirection,
+    at: SystemTime,
+    len: usize,
+}
+
+/// Packets and their octets, in one order. Never grows: memory that no packet ever reached is not even mapped.
 struct Queue {
-    packets: VecDeque<Tapped>,
-    bytes: usize,
+    entries: Vec<Entry>,
+    octets: Vec<u8>,
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self { entries: Vec::with_capacity(TAP_PACKETS_MAX), octets: Vec::with_capacity(TAP_BYTES_MAX) }
+    }
+
+    /// The packets, each on its own now; what is left is empty and has its room still.
+    fn unpack(&mut self) -> VecDeque<Tapped> {
+        let mut octets = self.octets.as_slice();
+        let mut packets = VecDeque::with_capacity(self.entries.len());
+        for Entry { tunnel, direction, at, len } in self.entries.drain(..) {
+            let (packet, rest) = octets.split_at_checked(len).unwrap_or_default();
+            octets = rest;
+            packets.push_back(Tapped { tunnel, direction, at, packet: packet.to_vec() });
+        }
+        self.octets.clear();
+        packets
+    }
 }
 
 impl Tap {
@@ -54,18 +84,26 @@ impl Tap {
     /// be quick.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::new()),
+            spare: Mutex::default(),
             dropped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             wake: Box::new(wake),
         }
     }
 
-    /// Everything captured since the last time, in the order of arrival.
+    /// Everything captured since the last time, in the order of arrival. The workers wait for two pointers to change
+    /// places, not for the packets to be copied.
     pub fn take(&self) -> VecDeque<Tapped> {
-        let mut queue = self.queue();
-        queue.bytes = 0;
-        std::mem::take(&mut queue.packets)
+        if self.queue().entries.is_empty() {
+            return VecDeque::new();
+        }
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full = spare.take().unwrap_or_else(Queue::new);
+        std::mem::swap(&mut *self.queue(), &mut full);
+        let packets = full.unpack();
+        *spare = Some(full);
+        packets
     }
 
     /// Packets that found no room.
@@ -92,16 +130,16 @@ impl Tap {
         if self.is_closed() {
             return;
         }
-        let tapped = Tapped { tunnel, direction, at: SystemTime::now(), packet: packet.to_vec() };
+        let at = SystemTime::now();
         let mut queue = self.queue();
-        if queue.packets.len() >= TAP_PACKETS_MAX || queue.bytes + packet.len() > TAP_BYTES_MAX {
+        if queue.entries.len() >= TAP_PACKETS_MAX || queue.octets.len() + packet.len() > TAP_BYTES_MAX {
             drop(queue);
             self.dropped.fetch_add(1, Relaxed);
             return;
         }
-        let first = queue.packets.is_empty();
-        queue.bytes += packet.len();
-        queue.packets.push_back(tapped);
+        let first = queue.entries.is_empty();
+        queue.octets.extend_from_slice(packet);
+        queue.entries.push(Entry { tunnel, direction, at, len: packet.len() });
         drop(queue);
         if first {
             (self.wake)();
@@ -111,7 +149,7 @@ impl Tap {
 
 impl std::fmt::Debug for Tap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let waiting = self.queue().packets.len();
+        let waiting = self.queue().entries.len();
         f.debug_struct("Tap")
             .field("waiting", &waiting)
             .field("dropped", &self.dropped())

@@ -1,11 +1,16 @@
 //! What a packet costs: no allocation, and few calls.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use allocation_counter::measure;
+use net::raw::EspSocket;
+use net::udp::{ReceiveBatch, Train, UdpOptions, UdpSocket};
 
 use super::fake::Message;
 use super::{Bench, CBC, OFFLOADS, Setup, packet, read, train};
+use crate::Tap;
+use crate::device::Link;
 
 /// UDP packets of these whole lengths.
 fn plain(lengths: &[usize]) -> Vec<Vec<u8>> {
@@ -33,6 +38,8 @@ fn setups() -> Vec<(&'static str, Setup)> {
         ("no offloads", Setup { gso: false, merge: false, ..OFFLOADS }),
         ("protocol 50", Setup { raw: true, ..OFFLOADS }),
         ("AES-CBC", Setup { transform: CBC, ..OFFLOADS }),
+        ("UDP over IPv6", Setup { ipv6: true, ..OFFLOADS }),
+        ("protocol 50 over IPv6", Setup { raw: true, ipv6: true, ..OFFLOADS }),
     ]
 }
 
@@ -42,6 +49,10 @@ fn received(setup: Setup, sent: Vec<Message>) -> Vec<Vec<Message>> {
         return sent.chunks(32).map(<[Message]>::to_vec).collect();
     }
     let with_header = |esp: &[u8]| {
+        // A raw IPv6 socket keeps the header to itself.
+        if setup.ipv6 {
+            return (esp.to_vec(), esp.len());
+        }
         let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 50, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
         packet.extend(esp);
         let len = packet.len();
@@ -55,32 +66,129 @@ fn received(setup: Setup, sent: Vec<Message>) -> Vec<Vec<Message>> {
 fn no_packet_allocates_whatever_way_it_takes() {
     for (setup_name, setup) in setups() {
         for (name, script, packets) in scripts() {
-            let mut bench = Bench::new(setup, script);
-            // The first rounds grow what grows once.
-            bench.link.keep();
-            for _ in 0..3 {
-                bench.send(packets);
+            assert_nothing_allocates(&format!("{name}, {setup_name}"), setup, (script, packets), None);
+        }
+    }
+}
+
+#[test]
+fn no_packet_allocates_while_somebody_captures() {
+    for (name, script, packets) in scripts() {
+        let tap = Arc::new(Tap::new(|| {}));
+        assert_nothing_allocates(name, OFFLOADS, (script, packets), Some(&tap));
+        assert_eq!(tap.dropped(), 0, "{name}");
+        assert!(!tap.take().is_empty(), "{name}");
+    }
+}
+
+/// Sends and receives so often that everything has grown that grows once, then measures.
+fn assert_nothing_allocates(
+    name: &str,
+    setup: Setup,
+    (script, packets): (Vec<Vec<u8>>, usize),
+    tap: Option<&Arc<Tap>>,
+) {
+    let mut bench = Bench::new(setup, script);
+    bench.shared.tap.plug(tap.map(|tap| (Arc::clone(tap), 1)));
+    bench.link.keep();
+    for _ in 0..3 {
+        bench.send(packets);
+    }
+    bench.receive(received(setup, bench.link.sent()));
+    let mut inbox = Vec::new();
+    for _ in 0..4 {
+        bench.send(packets);
+        inbox.extend(received(setup, bench.link.sent()));
+    }
+    bench.link.inbox.lock().unwrap().extend(inbox);
+    let before = bench.shared.cells.traffic();
+    let inward = measure(|| bench.turn());
+    assert_eq!(inward.count_total, 0, "receiving {name}");
+    assert!(bench.shared.cells.traffic().rx_packets > before.rx_packets, "{name}");
+    bench.link.forget();
+    let outward = measure(|| {
+        for _ in 0..10 {
+            bench.send(packets);
+        }
+    });
+    assert_eq!(outward.count_total, 0, "sending {name}");
+    assert!(bench.shared.cells.traffic().tx_packets > before.tx_packets, "{name}");
+    assert_eq!(bench.shared.cells.drops().total(), 0, "{name}");
+}
+
+#[test]
+fn telling_a_sender_that_its_packets_are_too_large_allocates_nothing() {
+    for ipv6 in [false, true] {
+        let large = read(ipv6, false, 0, &packet(ipv6, None, 1, &vec![3; 1480]));
+        let trains = vec![large, train(ipv6, true, 1480, 20)];
+        let mut bench = Bench::new(Setup { clear_df: false, ..OFFLOADS }, trains);
+        bench.vpc.keep();
+        bench.lan.keep();
+        bench.send(2);
+        let answers = bench.lan.written();
+        let too_big = if ipv6 { (6, 40, 2) } else { (4, 20, 3) };
+        assert_eq!(answers.len(), 2, "one answer for the packet, one for all of the train");
+        for (_, answer) in answers {
+            assert_eq!((answer[0] >> 4, answer[too_big.1]), (too_big.0, too_big.2));
+        }
+        bench.lan.forget();
+        let before = bench.lan.state().writes.load(Relaxed);
+        let told = measure(|| {
+            for _ in 0..10 {
+                bench.send(2);
             }
-            bench.receive(received(setup, bench.link.sent()));
-            let mut inbox = Vec::new();
-            for _ in 0..4 {
-                bench.send(packets);
-                inbox.extend(received(setup, bench.link.sent()));
-            }
-            bench.link.inbox.lock().unwrap().extend(inbox);
-            let before = bench.shared.cells.traffic();
-            let inward = measure(|| bench.turn());
-            assert_eq!(inward.count_total, 0, "receiving {name}, {setup_name}");
-            assert!(bench.shared.cells.traffic().rx_packets > before.rx_packets, "{name}, {setup_name}");
-            bench.link.forget();
-            let outward = measure(|| {
-                for _ in 0..10 {
-                    bench.send(packets);
+        });
+        assert_eq!(told.count_total, 0, "IPv6: {ipv6}");
+        assert_eq!(bench.lan.state().writes.load(Relaxed) - before, 20, "each was told");
+    }
+}
+
+/// Sends `trains` through one socket until the other has `packets` of them; what was allocated meanwhile.
+fn allocations_between(from: &dyn Link, to: &dyn Link, trains: &[Train<'_>], packets: usize) -> u64 {
+    let mut batch = ReceiveBatch::new(8, 65_536);
+    let mut exchange = || {
+        assert_eq!(from.send_trains(trains).unwrap(), trains.len());
+        let mut came = 0;
+        for _ in 0..1000 {
+            match to.receive_batch(&mut batch) {
+                Ok(count) => {
+                    came += (0..count)
+                        .filter_map(|i| {
+                            batch.message(i).map(|message| message.bytes.len().div_ceil(message.segment))
+                        })
+                        .sum::<usize>();
                 }
-            });
-            assert_eq!(outward.count_total, 0, "sending {name}, {setup_name}");
-            assert!(bench.shared.cells.traffic().tx_packets > before.tx_packets, "{name}, {setup_name}");
-            assert_eq!(bench.shared.cells.drops().total(), 0, "{name}, {setup_name}");
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
+            if came >= packets {
+                break;
+            }
+        }
+        assert_eq!(came, packets);
+    };
+    exchange();
+    measure(exchange).count_total
+}
+
+#[test]
+fn the_sockets_themselves_allocate_nothing_over_either_family() {
+    let octets = vec![0x5a; 3 * 1000];
+    let train = Train { bytes: &octets, segment: 1000, tos: 2 };
+    let single = Train::single(&octets[..500], 0);
+    for host in ["127.0.0.1", "::1"] {
+        let address = std::net::SocketAddr::new(host.parse().unwrap(), 0);
+        let socket = || UdpSocket::bind(address, &UdpOptions::default()).unwrap();
+        let (from, to) = (socket(), socket());
+        from.connect(to.local()).unwrap();
+        to.connect(from.local()).unwrap();
+        to.set_gro(true).unwrap();
+        assert_eq!(allocations_between(&from, &to, &[train, single], 4), 0, "UDP, {host}");
+        // Protocol 50 needs root.
+        let raw = || EspSocket::open(address.ip(), address.ip(), 1 << 20, 1 << 20);
+        if let (Ok(from), Ok(to)) = (raw(), raw()) {
+            let tagged = Train::single(&octets[..700], 2);
+            let _drained = to.receive_batch(&mut ReceiveBatch::new(8, 65_536));
+            assert_eq!(allocations_between(&from, &to, &[single, tagged], 2), 0, "protocol 50, {host}");
         }
     }
 }

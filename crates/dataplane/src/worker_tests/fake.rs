@@ -54,6 +54,10 @@ impl FakeTun {
         *self.0.keep.lock().unwrap() = Some(Vec::new());
     }
 
+    pub(crate) fn forget(&self) {
+        *self.0.keep.lock().unwrap() = None;
+    }
+
     pub(crate) fn written(&self) -> Vec<Written> {
         self.0.keep.lock().unwrap().replace(Vec::new()).unwrap()
     }
@@ -99,6 +103,7 @@ pub(crate) type Message = (Vec<u8>, usize);
 #[derive(Debug)]
 pub(crate) struct FakeLink {
     raw: bool,
+    ipv6: bool,
     pub(crate) calls: AtomicU64,
     pub(crate) packets: AtomicU64,
     pub(crate) waits: AtomicU64,
@@ -114,9 +119,10 @@ pub(crate) struct FakeLink {
 }
 
 impl FakeLink {
-    pub(crate) fn new(raw: bool) -> Arc<Self> {
+    pub(crate) fn new(raw: bool, ipv6: bool) -> Arc<Self> {
         Arc::new(Self {
             raw,
+            ipv6,
             calls: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             waits: AtomicU64::new(0),
@@ -183,7 +189,7 @@ impl Link for FakeLink {
     }
 
     fn is_ipv6(&self) -> bool {
-        false
+        self.ipv6
     }
 
     fn path_mtu(&self) -> Option<u16> {

@@ -44,18 +44,24 @@ pub(crate) struct Bench {
 pub(crate) struct Setup {
     pub(crate) transform: EspTransform,
     pub(crate) raw: bool,
+    /// The outside addresses are IPv6.
+    pub(crate) ipv6: bool,
+    /// Fragment what is too large, rather than answer its sender.
+    pub(crate) clear_df: bool,
     pub(crate) gso: bool,
     pub(crate) merge: bool,
 }
 
-pub(crate) const OFFLOADS: Setup = Setup { transform: GCM, raw: false, gso: true, merge: true };
+pub(crate) const OFFLOADS: Setup =
+    Setup { transform: GCM, raw: false, ipv6: false, clear_df: true, gso: true, merge: true };
 
 impl Bench {
     pub(crate) fn new(setup: Setup, script: Vec<Vec<u8>>) -> Self {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let heard = Arc::clone(&events);
-        let shared = Shared::new(config(), Arc::new(move |event| heard.lock().unwrap().push(event))).unwrap();
-        let (shared, link) = (Arc::new(shared), FakeLink::new(setup.raw));
+        let shared =
+            Shared::new(config(setup), Arc::new(move |event| heard.lock().unwrap().push(event))).unwrap();
+        let (shared, link) = (Arc::new(shared), FakeLink::new(setup.raw, setup.ipv6));
         let (lan, vpc) = (FakeTun::new(script), FakeTun::default());
         let state = if setup.merge { OffloadState::On } else { OffloadState::Disabled };
         let states = OffloadStates { tun_merge: state, tun_merge_udp: state, ..OffloadStates::default() };
@@ -127,16 +133,21 @@ pub(crate) fn install(commands: &Commands, transform: EspTransform) {
     assert!(commands.push(Command::Install(Box::new(inbound), done)));
 }
 
-fn config() -> TunnelConfig {
+fn config(setup: Setup) -> TunnelConfig {
+    let outside = |host: u8| {
+        let address =
+            if setup.ipv6 { format!("[2001:db8::{host}]:4500") } else { format!("192.0.2.{host}:4500") };
+        address.parse().unwrap()
+    };
     TunnelConfig {
         name: "test".to_owned(),
         interface: "cgw0".to_owned(),
         mtu: 1438,
         inside: Vec::new(),
         probe: None,
-        local: "192.0.2.1:4500".parse().unwrap(),
-        remote: "192.0.2.2:4500".parse().unwrap(),
-        clear_df: true,
+        local: outside(1),
+        remote: outside(2),
+        clear_df: setup.clear_df,
         clamp_mss: true,
         replay_window: 1024,
         path_mtu: 1500,

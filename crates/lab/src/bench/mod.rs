@@ -26,7 +26,7 @@ use contender::{Kind, Programs, Running};
 use measure::core::Core;
 use measure::tcp::{Tcp, Way};
 use measure::udp::{Bench, Load};
-use measure::{Effort, Values, many, profile, rtt, transfer};
+use measure::{Effort, Values, floor, many, profile, rtt, transfer};
 use results::{Failure, Run, Sample};
 use rig::{Mode, Rig};
 
@@ -62,6 +62,8 @@ enum Part {
     Many,
     /// What one core seals and opens (ours alone).
     Core,
+    /// What bare raw sockets carry of protocol 50, with nothing of ours.
+    Floor,
     /// Where each nanosecond goes (ours alone; needs `perf`).
     Profile,
 }
@@ -69,7 +71,7 @@ enum Part {
 impl Part {
     /// Whether two gateways of one make are needed for it.
     const fn is_of_a_pair(self) -> bool {
-        !matches!(self, Self::Core | Self::Profile | Self::Lossy | Self::Many)
+        !matches!(self, Self::Core | Self::Floor | Self::Profile | Self::Lossy | Self::Many)
     }
 }
 
@@ -93,7 +95,7 @@ pub struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [ModeName(Mode::Default), ModeName(Mode::WireTrue)])]
     modes: Vec<ModeName>,
     /// What to measure.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,rtt,udp,load,core,profile")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "tcp,rtt,udp,load,core,floor,profile")]
     parts: Vec<Part>,
     /// With `--publish`: measurements of full length, however long they take.
     #[arg(long, conflicts_with_all = ["quick", "brief"])]
@@ -384,7 +386,7 @@ impl Session<'_> {
                 self.keep(place, &format!("many_{connections}"), many::run(&rig, connections))?;
             }
         }
-        if !self.has(Part::Core) && !self.has(Part::Profile) {
+        if !self.has(Part::Core) && !self.has(Part::Floor) && !self.has(Part::Profile) {
             return Ok(());
         }
         let kind = Kind::Plane;
@@ -397,6 +399,10 @@ impl Session<'_> {
                 let rig = Rig::new(mode)?;
                 self.keep(place, &core.name(), core.run(&rig, effort.tcp_seconds.div_ceil(2)))?;
             }
+        }
+        if self.has(Part::Floor) {
+            let rig = Rig::new(mode)?;
+            self.keep(place, results::FLOOR, floor::run(&rig, effort.tcp_seconds))?;
         }
         if self.has(Part::Profile) {
             let rig = Rig::new(mode)?;

@@ -10,7 +10,7 @@ use super::chart::{Bar, Chart, Paint, Panel};
 use super::contender::Kind;
 use super::measure::core::Core;
 use super::measure::udp::Load;
-use super::results::{Run, Stat};
+use super::results::{FLOOR, Run, Stat};
 use super::rig::Mode;
 
 /// What stands around the generated part of docs/performance.md.
@@ -58,6 +58,7 @@ pub(super) fn markdown(run: &Run) -> String {
         long_runs(&mut text, run, mode);
         many(&mut text, run, mode);
         cores(&mut text, run, mode);
+        floor(&mut text, run, mode);
         profile(&mut text, run, mode);
         verdicts(&mut text, run, mode);
     }
@@ -207,6 +208,29 @@ fn cores(text: &mut String, run: &Run, mode: Mode) {
         heads.join(" | "),
         "---:|".repeat(heads.len())
     );
+}
+
+/// What bare raw sockets carry, and what that is beside a stream in UDP.
+fn floor(text: &mut String, run: &Run, mode: Mode) {
+    let value = |name| run.stat(mode, Kind::Plane, FLOOR, name).map(|stat| stat.median);
+    let (Some(gbit), Some(send), Some(receive)) =
+        (value("gbit"), value("send_ns_per_packet"), value("receive_ns_per_packet"))
+    else {
+        return;
+    };
+    let _ = write!(
+        text,
+        "Bare packets of protocol 50 from one raw socket to another, nothing encrypted and no TUN: {} Gbit/s of a TCP \
+         stream's payload, {send:.0} ns of CPU time to send one, {receive:.0} ns to receive one",
+        number(gbit)
+    );
+    let udp = [Kind::Cgwd, Kind::Plane].into_iter().find_map(|kind| run.stat(mode, kind, "tcp1_up", "gbit"));
+    match udp {
+        Some(udp) => {
+            let _ = writeln!(text, "; {:.0} % of one stream through us in UDP.\n", gbit / udp.median * 100.0);
+        }
+        None => text.push_str(".\n\n"),
+    }
 }
 
 /// What takes minutes: five at 80 % load, gigabytes compared octet by octet, a slow way that loses packets.

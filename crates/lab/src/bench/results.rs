@@ -13,6 +13,8 @@ use super::rig::Mode;
 
 /// The test under which resident memory is kept.
 pub(super) const MEMORY: &str = "memory";
+/// The name of the test of bare raw sockets.
+pub(super) const FLOOR: &str = "floor_protocol_50";
 
 /// One whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The measurements: TCP throughput, round-trip times, UDP at zero loss, and the cost per core.
 
 pub(super) mod core;
+pub(super) mod floor;
 pub(super) mod many;
 pub(super) mod profile;
 pub(super) mod rtt;
@@ -66,11 +67,17 @@ impl Talk {
 
     /// Says a line and reads the answer.
     pub(super) fn ask<T: DeserializeOwned>(&mut self, line: &str) -> Result<T> {
-        writeln!(self.stdin, "{line}")?;
+        self.say(line)?;
         self.hear()
     }
 
-    fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
+    /// Says a line whose answer may take its time.
+    pub(super) fn say(&mut self, line: &str) -> Result<()> {
+        Ok(writeln!(self.stdin, "{line}")?)
+    }
+
+    /// Reads an answer.
+    pub(super) fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut line = String::new();
         if self.stdout.read_line(&mut line)? == 0 {
             let log = std::fs::read_to_string(self.process.log()).unwrap_or_default();

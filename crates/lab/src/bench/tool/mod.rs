@@ -5,6 +5,7 @@
 
 pub(super) mod blast;
 pub(super) mod plane;
+pub(super) mod pump;
 pub(super) mod relay;
 pub(super) mod replay;
 pub(super) mod sink;
@@ -25,6 +26,8 @@ pub(super) enum Tool {
     Sink(sink::Options),
     /// A data plane with fixed keys.
     Plane(plane::Options),
+    /// Bare packets of protocol 50, sent or received.
+    Pump(pump::Options),
     /// A slow and lossy stretch of the way.
     Relay(relay::Options),
     /// Sends packets that it sealed before.
@@ -41,6 +44,7 @@ impl Tool {
             Self::Blast(options) => blast::run(options),
             Self::Sink(options) => sink::run(options),
             Self::Plane(options) => plane::run(options),
+            Self::Pump(options) => pump::run(options),
             Self::Relay(options) => relay::run(options),
             Self::Replay(options) => replay::run(options),
         }
