@@ -27,6 +27,7 @@ mod families;
 mod flood;
 mod fragmentation;
 mod hooks;
+mod impairments;
 mod journal;
 mod keepalived;
 mod keys;
