@@ -26,6 +26,12 @@ const FRESH_PATIENCE: Duration = Duration::from_secs(3);
 const BLOCKED_AFTER: Duration = Duration::from_secs(8);
 /// Probes lost and IKE silent for this long: negotiate anew.
 const RESET_AFTER: Duration = Duration::from_secs(8);
+/// ESP blocked for this long while IKE answers: the peer may have lost the SA by a fault of its own, so negotiate anew.
+const RENEW_AFTER: Duration = Duration::from_secs(25);
+/// Where that did not help, a firewall is the likelier cause: the next try is this much later, then twice as much.
+const RENEW_AGAIN: Duration = Duration::from_secs(60);
+/// The longest time between two such tries.
+const RENEW_AGAIN_MAX: Duration = Duration::from_secs(960);
 /// What was heard counts as heard within the silence only when it is this much younger than its beginning.
 const HEARD_MARGIN: Duration = Duration::from_secs(1);
 
@@ -91,6 +97,8 @@ pub struct Health {
     liveness_asked: Option<Instant>,
     /// The probe's silence was explained to people already.
     explained: bool,
+    /// Until when no SA is given up for being silent, and how long that wait was.
+    renewed: Option<(Instant, Duration)>,
     /// The tunnel ended by an orderly goodbye, which is no flap.
     goodbye: bool,
     /// When traffic was last known to pass.
@@ -112,6 +120,7 @@ impl Health {
             diagnosis: None,
             liveness_asked: None,
             explained: false,
+            renewed: None,
             goodbye: false,
             last_good: None,
         }
@@ -344,11 +353,20 @@ impl Health {
             reactions.push(Reaction::Reset);
             return;
         }
+        let arrived = self.esp_heard.is_some_and(|heard| heard > began + HEARD_MARGIN);
+        if ike_answers && !arrived && now - began >= RENEW_AFTER && self.may_renew(now) {
+            let text = format!(
+                "no ESP packet received for {} s, while IKE is answered; negotiating anew, in case AWS has lost the SA",
+                silent.as_secs()
+            );
+            reactions.push(self.report(Finding { code: Code::IpsecEspBlocked, text }, None, now));
+            reactions.push(Reaction::Reset);
+            return;
+        }
         if self.explained || silent < BLOCKED_AFTER || !ike_answers {
             return;
         }
         self.explained = true;
-        let arrived = self.esp_heard.is_some_and(|heard| heard > began + HEARD_MARGIN);
         let finding = if arrived {
             Finding {
                 code: Code::TunProbeLost,
@@ -368,9 +386,21 @@ impl Health {
         reactions.push(self.report(finding, None, now));
     }
 
+    /// Whether it is time to give up an SA for its silence; if so, the next time is further off.
+    fn may_renew(&mut self, now: Instant) -> bool {
+        let (at, wait) = self.renewed.unwrap_or((now, RENEW_AGAIN / 2));
+        if now < at {
+            return false;
+        }
+        let wait = (wait * 2).min(RENEW_AGAIN_MAX);
+        self.renewed = Some((now + wait, wait));
+        true
+    }
+
     fn probe_changed(&mut self, change: Change, now: Instant) -> Reaction {
         let (finding, took) = match change {
             Change::Answers { rtt, after } => {
+                self.renewed = None;
                 let text = format!("AWS's inside address answers, RTT {:.1} ms", rtt.as_secs_f64() * 1e3);
                 (Finding { code: Code::TunAnswers, text }, after)
             }

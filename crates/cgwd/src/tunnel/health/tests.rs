@@ -103,6 +103,30 @@ fn blocked_esp_is_told_apart_from_a_dead_peer() {
 }
 
 #[test]
+fn a_peer_that_lost_the_sa_but_answers_ike_is_negotiated_with_anew_ever_more_seldom() {
+    let mut world = World::new();
+    world.establish();
+    world.run(20_000);
+    world.esp_passes = false;
+    for _ in 0..600 {
+        world.run(1_000);
+        if !world.ike_up {
+            world.establish();
+        }
+    }
+    let resets: Vec<u64> = world
+        .seen
+        .iter()
+        .filter(|(_, reaction)| *reaction == Reaction::Reset)
+        .map(|(at, _)| (at - 20_000) / 1000)
+        .collect();
+    assert_eq!(resets.len(), 4, "{resets:?}");
+    assert!(resets[0] <= 27, "soon at first: {resets:?}");
+    let waits: Vec<u64> = resets.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.windows(2).all(|pair| pair[1] + 1 >= pair[0] * 2), "{waits:?}");
+}
+
+#[test]
 fn esp_that_is_blocked_later_moves_traffic_first_and_is_explained_then() {
     let mut world = World::new();
     world.establish();
