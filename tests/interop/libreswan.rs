@@ -29,16 +29,12 @@ fn the_kernels_esp_over_protocol_50_with_extended_sequence_numbers_loses_nothing
     let sas = world.peer.esp_sas()?;
     ensure!(sas.matches("flag af-unspec esn").count() == 2 && !sas.contains("encap"), "{sas}");
     let pings = BothWays::start(&rig.topology)?;
-    let tunnel = SIDE.tunnel();
     std::thread::sleep(Duration::from_secs(1));
     for number in 0..3 {
-        one(&world, "/child/rekeys", || ours(&world, &["rekey", "child", tunnel]))
-            .context("our child rekey")?;
-        one(&world, "/child/rekeys", || world.peer.rekey_child())
-            .with_context(|| format!("their child rekey {number}: {}", world.peer.log()))?;
-        one(&world, "/ike/rekeys", || ours(&world, &["rekey", "ike", tunnel])).context("our IKE rekey")?;
-        one(&world, "/ike/rekeys", || world.peer.rekey_ike())
-            .with_context(|| format!("their IKE rekey {number}: {}", world.peer.log()))?;
+        let context = || format!("round {number}: {}", world.peer.log());
+        for (what, by) in [("child", By::Us), ("child", By::Them), ("ike", By::Us), ("ike", By::Them)] {
+            rekey(&world, what, by).with_context(context)?;
+        }
     }
     pings.none_lost()?;
     let sas = world.peer.esp_sas()?;
@@ -57,12 +53,46 @@ fn ours(world: &LibreswanWorld<'_>, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Starts one rekey and waits until our status counts it.
-fn one(world: &LibreswanWorld<'_>, pointer: &str, start: impl FnOnce() -> Result<()>) -> Result<()> {
-    let before = world.counter(pointer)?;
-    start()?;
-    let what = format!("{pointer} to pass {before}");
-    wait::until(SETTLED, &what, || world.counter(pointer).is_ok_and(|count| count > before)).map(drop)
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Us,
+    Them,
+}
+
+/// Starts a rekey of the child or the IKE SA, and waits until our status counts it.
+fn rekey(world: &LibreswanWorld<'_>, what: &str, by: By) -> Result<()> {
+    let pointer = format!("/{what}/rekeys");
+    let before = world.counter(&pointer)?;
+    match (what, by) {
+        (_, By::Us) => ours(world, &["rekey", what, SIDE.tunnel()])?,
+        ("child", By::Them) => world.peer.rekey_child()?,
+        (_, By::Them) => world.peer.rekey_ike()?,
+    }
+    let awaited = format!("{pointer}, asked {by:?}, to pass {before}");
+    wait::until(SETTLED, &awaited, || world.counter(&pointer).is_ok_and(|count| count > before)).map(drop)
+}
+
+#[test]
+fn two_hundred_child_and_fifty_ike_rekeys_from_either_side_lose_nothing() -> Result<()> {
+    let Some(rig) = Rig::soak() else { return Ok(()) };
+    let world = LibreswanWorld::up(&rig.topology, &Settings::aws(SIDE), |_| Ok(()))?;
+    let pings = BothWays::start(&rig.topology)?;
+    let (began, mut asked) = (Instant::now(), [By::Us, By::Them].into_iter().cycle());
+    for round in 0..IKE_REKEYS {
+        let context = || format!("round {round}: {}", world.peer.log());
+        for what in ["child", "child", "child", "child", "ike"] {
+            rekey(&world, what, asked.next().unwrap_or(By::Us)).with_context(context)?;
+        }
+    }
+    let log = world.gateway.log();
+    println!(
+        "{} child and {IKE_REKEYS} IKE rekeys in {:.0} s, of them by the peer {} and {}",
+        4 * IKE_REKEYS,
+        began.elapsed().as_secs_f64(),
+        log.matches("child SA rekeyed by AWS").count(),
+        log.matches("IKE SA rekeyed by AWS").count(),
+    );
+    pings.none_lost()
 }
 
 #[test]

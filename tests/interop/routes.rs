@@ -119,7 +119,8 @@ fn flaps_of_a_session_leak_nothing() -> Result<()> {
         flap(&bgp)?;
     }
     // The connection of the last command may take a moment to close.
-    let closed = wait::until(BGP_UP, "no socket to be left behind", || used().is_ok_and(|now| now.0 <= files));
+    let closed =
+        wait::until(BGP_UP, "no socket to be left behind", || used().is_ok_and(|now| now.0 <= files));
     let (files_after, memory_after) = used()?;
     println!(
         "{flaps} flaps: {files} files before, {files_after} after; {memory} kB before, {memory_after} after"
