@@ -11,6 +11,7 @@ use crate::rig::Rig;
 use crate::uml_world::{BothWays, LibreswanWorld, SIDE, shorten};
 
 const SETTLED: Duration = Duration::from_secs(10);
+const TIDIED: Duration = Duration::from_millis(1200);
 const CHILD_REKEYS: u64 = 200;
 const IKE_REKEYS: u64 = 50;
 /// What its log says then.
@@ -82,6 +83,8 @@ fn two_hundred_child_and_fifty_ike_rekeys_from_either_side_lose_nothing() -> Res
         let context = || format!("round {round}: {}", world.peer.log());
         for what in ["child", "child", "child", "child", "ike"] {
             rekey(&world, what, asked.next().unwrap_or(By::Us)).with_context(context)?;
+            // libreswan deletes what it has replaced up to a second later; more than a handful at once are refused.
+            std::thread::sleep(TIDIED);
         }
     }
     let log = world.gateway.log();
