@@ -40,12 +40,12 @@ fn scenarios_end_with_one_tunnel() {
     }
 }
 
-/// Each seed, and each of its octets changed.
+/// Each seed, and the same with an octet changed, at up to a hundred places.
 #[test]
 fn certificates_of_strangers_are_never_trusted_and_never_panic() {
     for input in seeds("certificates").into_iter().chain(random(5)) {
         certificate_input::run(&input);
-        for at in 0..input.len() {
+        for at in (0..input.len()).step_by(1 + input.len() / 100) {
             let mut other = input.clone();
             other[at] ^= 1 << (at % 8);
             certificate_input::run(&other);
