@@ -11,7 +11,11 @@ mod reassembly;
 mod scenario;
 #[path = "support/script.rs"]
 mod script;
+#[path = "support/sk_plaintext.rs"]
+mod sk_plaintext;
 mod support;
+#[path = "support/wire_message.rs"]
+mod wire_message;
 
 use std::path::Path;
 
@@ -31,6 +35,16 @@ fn random(seed: u64) -> impl Iterator<Item = Vec<u8>> {
     let factor = std::env::var("IKE_HOSTILE_FACTOR").ok().and_then(|text| text.parse().ok());
     let mut dice = Dice(seed);
     (0..300 * factor.unwrap_or(1)).map(move |_| (0..dice.below(160)).map(|_| dice.octet()).collect())
+}
+
+#[test]
+fn datagrams_and_plaintexts_that_can_be_read_say_the_same_each_time() {
+    for input in seeds("wire_message").into_iter().chain(random(6)) {
+        wire_message::run(&input);
+    }
+    for input in seeds("sk_plaintext").into_iter().chain(random(7)) {
+        sk_plaintext::run(&input);
+    }
 }
 
 #[test]
