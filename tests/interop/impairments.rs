@@ -255,6 +255,8 @@ daemon, one at a time, with libreswan on a Linux kernel's ESP (protocol 50). Whi
 IKE SA, libreswan initiates, and `cgwd reset` asks for everything anew; then it is cleared. *Recovered* is the time from there to
 the first datagram that makes it from the LAN to the VPC and back; it must be below 30 s. The daemon is one process throughout.
 `CODE ×n` are our events while it was set. Switches of IKEv1, TCP, DNS, FIPS and of its own parsers are left out.
+libreswan took each setting; that each showed on the wire was not looked at one by one, so a row that looks undisturbed may be one
+that had no occasion to misbehave.
 
 Written by `UPDATE_DOCS=1 CGWD_SOAK=1 cargo test -p lab --test interop -- --nocapture impairments`; `CGWD_IMPAIR=ke-,replay` tries only
 those that begin so.
